@@ -1,0 +1,5 @@
+"""`python -m landbridge` is the `landbridge` command."""
+
+from landbridge.cli import main
+
+main()

@@ -1,0 +1,227 @@
+"""Everything that can go wrong, in one tree.
+
+    LandbridgeError
+    ├─ CallerMistake                    the request cannot be served as it is
+    │  ├─ Unauthenticated               we do not know who is calling
+    │  ├─ Forbidden                     we know, and they may not
+    │  ├─ NotFound                      no such thing, or not yours
+    │  ├─ InvalidRequest                malformed, or against a rule that the message names
+    │  ├─ Conflict                      the thing is not in a state that allows this
+    │  ├─ TooLarge                      over a limit that the message names
+    │  └─ InstallFailed                 the user's sign-in at the provider did not end in a connection
+    ├─ ConnectionUnusable               the user has to connect again
+    ├─ ProviderFailed                   the provider did not do its part
+    │  ├─ ProviderBusy                  it asked us to come back later
+    │  ├─ ProviderUnreachable           no answer came
+    │  ├─ ProviderTimedOut              the answer took too long
+    │  ├─ GrantLost                     it no longer honours the user's grant
+    │  ├─ AppRejected                   it refuses our own client id or secret
+    │  └─ CodeRejected                  it refuses the code that a sign-in brought back
+    ├─ TokenRenewed                     the access token was stale; the same request will now work
+    ├─ OutboundRefused                  the address is one that we never call
+    ├─ VaultFailed                      a secret could not be opened or sealed
+    ├─ StoreFailed                      the database cannot be used as it is
+    └─ Misconfigured                    a setting is wrong
+
+Three readers share a class: the API shows `code` and the message, an engine obeys `retryable`, the operator is told
+`remedy`. `status` is the HTTP status; 401 and 403 are reserved for the caller's own token, since the browser SDK logs
+the user out on either.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, ClassVar
+
+
+class LandbridgeError(Exception):
+    """Something went wrong, and whoever reads this is told what to do."""
+
+    code: ClassVar[str] = "internal_error"
+    status: ClassVar[int] = 500
+    retryable: ClassVar[bool] = False
+    remedy: ClassVar[str] = "Report this, with the request id, to whoever runs Landbridge."
+
+    def __init__(self, message: str, *, meta: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.meta = dict(meta or {})
+
+    def body(self) -> dict[str, Any]:
+        """Return the error as the API and the browser SDK read it."""
+        return {
+            "message": self.message,
+            "code": self.code,
+            "status": self.status,
+            "meta": {**self.meta, "remedy": self.remedy, "retryable": self.retryable},
+        }
+
+
+class CallerMistake(LandbridgeError):
+    """The request cannot be served as it is."""
+
+    code = "bad_request"
+    status = 400
+    remedy = "Correct the request as the message says."
+
+
+class Unauthenticated(CallerMistake):
+    """We do not know who is calling."""
+
+    code = "unauthenticated"
+    status = 401
+    remedy = "Send `Authorization: Bearer <token>`, signed by one of the project's keys and not expired."
+
+
+class Forbidden(CallerMistake):
+    """We know who is calling, and they may not."""
+
+    code = "forbidden"
+    status = 403
+    remedy = "Use a token or key of the project that is named in the path."
+
+
+class NotFound(CallerMistake):
+    """No such thing, or not yours: the two look the same from outside."""
+
+    code = "not_found"
+    status = 404
+    remedy = "Check the id and the project."
+
+
+class InvalidRequest(CallerMistake):
+    """The request is malformed, or against a rule that the message names."""
+
+    code = "invalid_request"
+
+
+class Conflict(CallerMistake):
+    """The thing is not in a state that allows this."""
+
+    code = "conflict"
+    status = 409
+    remedy = "Read the thing again, then decide."
+
+
+class TooLarge(CallerMistake):
+    """Over a limit that the message names."""
+
+    code = "too_large"
+    status = 413
+    remedy = "Send less, or in parts."
+
+
+class InstallFailed(CallerMistake):
+    """The user's sign-in at the provider did not end in a connection."""
+
+    code = "install_failed"
+    remedy = "Let the user try again; the message says what the provider answered."
+
+
+class ConnectionUnusable(LandbridgeError):
+    """The user has to connect their account again."""
+
+    code = "reconnect_required"
+    status = 424
+    remedy = "Open the portal for this user and let them reconnect: settings and ids are kept."
+
+
+class ProviderFailed(LandbridgeError):
+    """The provider did not do its part."""
+
+    code = "provider_failed"
+    status = 502
+    retryable = True
+    remedy = "Try again later; if it goes on, look at the provider's status page."
+
+    def __init__(
+        self, message: str, *, meta: Mapping[str, Any] | None = None, retry_after: timedelta | None = None
+    ) -> None:
+        super().__init__(message, meta=meta)
+        self.retry_after = retry_after
+
+
+class ProviderBusy(ProviderFailed):
+    """The provider asked us to come back later."""
+
+    code = "provider_busy"
+    status = 429
+    remedy = "Wait as long as `Retry-After` says, then send the request again."
+
+
+class ProviderUnreachable(ProviderFailed):
+    """No answer came."""
+
+    code = "provider_unreachable"
+
+
+class ProviderTimedOut(ProviderFailed):
+    """The answer took too long."""
+
+    code = "provider_timed_out"
+    status = 504
+
+
+class GrantLost(ProviderFailed):
+    """The provider no longer honours the user's grant, so only the user can mend it."""
+
+    code = "grant_lost"
+    status = 424
+    retryable = False
+    remedy = "Let the user reconnect."
+
+
+class AppRejected(ProviderFailed):
+    """The provider refuses our own client id or secret; the users' grants are still good."""
+
+    code = "app_rejected"
+    retryable = False
+    remedy = "Run `landbridge doctor` and correct the client id or the client secret; no user has to reconnect."
+
+
+class CodeRejected(ProviderFailed):
+    """The provider refuses the code that a sign-in brought back."""
+
+    code = "code_rejected"
+    status = 400
+    retryable = False
+    remedy = "Start the sign-in again: a code can be used once, and for ten minutes."
+
+
+class TokenRenewed(LandbridgeError):
+    """The access token was stale and the body already on its way; the same request will now work."""
+
+    code = "token_renewed"
+    status = 503
+    retryable = True
+    remedy = "Send the same request again now."
+
+
+class OutboundRefused(LandbridgeError):
+    """The address is one that we never call."""
+
+    code = "outbound_refused"
+    status = 400
+    remedy = "Private and loopback addresses are called only when LANDBRIDGE_OUTBOUND_ALLOW names them."
+
+
+class VaultFailed(LandbridgeError):
+    """A secret could not be opened or sealed."""
+
+    code = "vault_failed"
+    remedy = "Give the process the key ring that sealed the data: LANDBRIDGE_VAULT_KEYS, or the key file."
+
+
+class StoreFailed(LandbridgeError):
+    """The database cannot be used as it is."""
+
+    code = "store_failed"
+    status = 503
+    retryable = True
+    remedy = "Check that the database answers, then run `landbridge migrate`."
+
+
+class Misconfigured(LandbridgeError):
+    """A setting is wrong."""
+
+    code = "misconfigured"
+    remedy = "Correct the setting that the message names."

@@ -1,0 +1,1 @@
+"""OneDrive, for personal and work accounts, through Microsoft Graph."""

@@ -1,0 +1,247 @@
+"""A database, SQLite or PostgreSQL: transactions, migrations, and the news of what other processes changed."""
+
+import contextlib
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import structlog
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, CursorResult, Executable, Result, delete, event, func, insert, select, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from landbridge.clock import Clock
+from landbridge.errors import Misconfigured, StoreFailed
+from landbridge.settings import Settings
+from landbridge.store.tables import revisions
+
+log = structlog.get_logger(__name__)
+
+NEWS_EVERY = timedelta(milliseconds=200)
+"""How often a process looks for what others changed; two looks fit into the half second that we promise."""
+
+_NEWS_KEPT = timedelta(hours=1)
+_REVISION_LOCK = 0x6C616E64  # serialises writers of revisions on PostgreSQL, so that a later number never shows first
+
+
+class Transaction:
+    """One database transaction, and the scopes that caches everywhere must forget once it commits."""
+
+    def __init__(self, connection: AsyncConnection, clock: Clock) -> None:
+        self._connection = connection
+        self._clock = clock
+        self.scopes: list[str] = []
+
+    async def execute(self, statement: Executable, parameters: Any = None) -> Result[Any]:  # Any: rows of any table
+        """Run one statement."""
+        return await self._connection.execute(statement, parameters)
+
+    async def change(self, statement: Executable) -> int:
+        """Run one statement that changes rows, and return how many it changed."""
+        result = await self._connection.execute(statement)
+        assert isinstance(result, CursorResult)
+        return result.rowcount
+
+    def touch(self, *scopes: str) -> None:
+        """Have every process forget what it cached under `scopes` (`project:…`, `user:…`, `connection:…`)."""
+        self.scopes.extend(scopes)
+
+    async def _write_revisions(self) -> None:
+        if not self.scopes:
+            return
+        if self._connection.dialect.name == "postgresql":
+            await self._connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _REVISION_LOCK})
+        now = self._clock.now()
+        await self._connection.execute(insert(revisions), [{"scope": scope, "at": now} for scope in self.scopes])
+
+
+class Database:
+    """The door to the tables."""
+
+    def __init__(self, engine: AsyncEngine, clock: Clock) -> None:
+        self.engine = engine
+        self.clock = clock
+        self._listeners: list[Callable[[str], None]] = []
+        self._seen = 0
+
+    @classmethod
+    def from_settings(cls, settings: Settings, clock: Clock) -> Self:
+        """Return the database that the settings name; nothing is opened yet."""
+        url = engine_url(settings.effective_database_url)
+        if url.get_backend_name() == "sqlite":
+            return cls(_sqlite_engine(url, settings), clock)
+        engine = create_async_engine(
+            url, pool_size=10, max_overflow=10, pool_pre_ping=True, pool_timeout=10, hide_parameters=True
+        )
+        return cls(engine, clock)
+
+    @contextlib.asynccontextmanager
+    async def begin(self) -> AsyncIterator[Transaction]:
+        """Open a transaction that may write. Leaving it commits, an exception rolls back. Keep it short."""
+        with _translated():
+            async with self.engine.begin() as connection:
+                transaction = Transaction(connection, self.clock)
+                yield transaction
+                await transaction._write_revisions()
+        for scope in transaction.scopes:
+            self._announce(scope)
+
+    @contextlib.asynccontextmanager
+    async def read(self) -> AsyncIterator[Transaction]:
+        """Open a transaction that only reads: on SQLite it waits for no writer."""
+        with _translated():
+            async with self.engine.connect() as connection:
+                await connection.execution_options(reads_only=True)
+                yield Transaction(connection, self.clock)
+
+    def on_change(self, forget: Callable[[str], None]) -> None:
+        """Call `forget` with each scope that this or another process touched, within `NEWS_EVERY` or so."""
+        self._listeners.append(forget)
+
+    async def watch(self) -> None:
+        """Listen for other processes' changes until cancelled.
+
+        While the database does not answer, nothing can be changed through it either; caches end by themselves after
+        thirty seconds, and whatever was missed is read when it is back.
+        """
+        failing = False
+        while True:
+            try:
+                await self.catch_up()
+                failing = False
+            except StoreFailed as error:
+                if not failing:
+                    log.warning("database does not answer", error=str(error))
+                failing = True
+            await self.clock.sleep(NEWS_EVERY)
+
+    async def catch_up(self) -> None:
+        """Announce what was touched since the last look."""
+        news = select(revisions).where(revisions.c.seq > self._seen).order_by(revisions.c.seq)
+        async with self.read() as tx:
+            rows = (await tx.execute(news)).all()
+        for row in rows:
+            self._seen = row.seq
+            self._announce(row.scope)
+
+    async def skip_old_news(self) -> None:
+        """Start listening from now: a process that has cached nothing has nothing to forget."""
+        async with self.read() as tx:
+            self._seen = (await tx.execute(select(func.max(revisions.c.seq)))).scalar_one() or 0
+
+    async def drop_old_news(self) -> int:
+        """Delete revisions that every living process has long seen; return how many."""
+        async with self.begin() as tx:
+            return await tx.change(delete(revisions).where(revisions.c.at < self.clock.now() - _NEWS_KEPT))
+
+    def _announce(self, scope: str) -> None:
+        for forget in self._listeners:
+            forget(scope)
+
+    async def migrate(self) -> None:
+        """Bring the tables to this version's shape; safe to repeat, and to run from several processes at once."""
+        with _translated():
+            async with self.engine.begin() as connection:
+                if connection.dialect.name == "postgresql":
+                    await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _REVISION_LOCK})
+                await connection.run_sync(_upgrade)
+
+    async def check(self) -> None:
+        """Raise `StoreFailed` unless the database answers and its tables have this version's shape."""
+        with _translated():
+            async with self.engine.connect() as connection:
+                current = await connection.run_sync(
+                    lambda sync: MigrationContext.configure(sync).get_current_revision()
+                )
+        if current != latest_migration():
+            raise StoreFailed(
+                f"The database's tables are at “{current or 'nothing'}”, this version needs “{latest_migration()}”. "
+                "Run `landbridge migrate`."
+            )
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.engine.dispose()
+
+
+def engine_url(url: str) -> URL:
+    """Return `sqlite:///…` or `postgresql://…` with the async driver that we use, or raise `Misconfigured`."""
+    try:
+        parsed = make_url(url)
+    except SQLAlchemyError:
+        raise Misconfigured("LANDBRIDGE_DATABASE_URL is not a database URL.") from None
+    backend = parsed.get_backend_name()
+    if backend == "sqlite":
+        return parsed.set(drivername="sqlite+aiosqlite")
+    if backend not in {"postgresql", "postgres"}:
+        raise Misconfigured(f"LANDBRIDGE_DATABASE_URL names {urlsplit(url).scheme}; it takes sqlite or postgresql.")
+    query = dict(parsed.query)
+    if "sslmode" in query:
+        query["ssl"] = query.pop("sslmode")
+    return parsed.set(drivername="postgresql+asyncpg", query=query)
+
+
+def latest_migration() -> str | None:
+    """Return the id of the newest migration that this version ships."""
+    return ScriptDirectory.from_config(_alembic()).get_current_head()
+
+
+def _sqlite_engine(url: URL, settings: Settings) -> AsyncEngine:
+    if not url.database:
+        raise Misconfigured("LANDBRIDGE_DATABASE_URL names SQLite without a file: `sqlite:////folder/landbridge.db`.")
+    Path(url.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    Path(url.database).touch(mode=0o600)
+    engine = create_async_engine(url, connect_args={"timeout": 30}, pool_size=5, max_overflow=5, hide_parameters=True)
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def set_up(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # we send BEGIN ourselves, below
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute(f"PRAGMA synchronous={settings.sqlite_synchronous}")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute(
+            "PRAGMA secure_delete=ON"
+        )  # a disconnected account's sealed tokens are overwritten, not just unlinked
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin(connection: Connection) -> None:
+        reads_only = connection.get_execution_options().get("reads_only", False)
+        connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _alembic() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config
+
+
+def _current_migration(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _upgrade(connection: Connection) -> None:
+    config = _alembic()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """Turn every driver's error into ours; its text stays in the cause, since it may quote what a row holds."""
+    try:
+        yield
+    except (SQLAlchemyError, OSError, sqlite3.Error) as error:
+        cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
+        raise StoreFailed(f"The database does not answer as it should ({type(cause).__name__}).") from error

@@ -1,0 +1,227 @@
+"""The tables. Instants are aware and in UTC; what is secret is sealed by the vault before it comes here."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware instant in UTC, on databases that keep time zones and on those that do not."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:
+        """Refuse naive values: they mean a different instant on each machine."""
+        if value is not None and value.tzinfo is None:
+            raise ValueError("an instant needs a time zone")
+        return value.astimezone(UTC) if value else None
+
+    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
+        """Return what was stored, aware again."""
+        return value.replace(tzinfo=UTC) if value and value.tzinfo is None else value
+
+
+def _id(name: str = "id", **options: Any) -> Column[str]:
+    return Column(name, String(36), nullable=False, **options)
+
+
+def _project() -> Column[str]:
+    return Column("project_id", String(36), ForeignKey("projects.id", ondelete="CASCADE"), nullable=False)
+
+
+def _instant(name: str, *, nullable: bool = False) -> Column[datetime]:
+    return Column(name, Instant, nullable=nullable)
+
+
+projects = Table(
+    "projects",
+    metadata,
+    _id(primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("allowed_origins", JSON, nullable=False),
+    _instant("created_at"),
+)
+
+signing_keys = Table(
+    "signing_keys",
+    metadata,
+    _id(primary_key=True),
+    _project(),
+    Column("algorithm", String(8), nullable=False),
+    Column("public_key", Text, nullable=False),
+    _instant("created_at"),
+    _instant("revoked_at", nullable=True),
+    Index(None, "project_id"),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    _id(primary_key=True),
+    Column("project_id", String(36), ForeignKey("projects.id", ondelete="CASCADE"), nullable=True),
+    Column("name", String(200), nullable=False),
+    Column("hash", String(64), nullable=False, unique=True),
+    _instant("created_at"),
+    _instant("revoked_at", nullable=True),
+)
+
+integrations = Table(
+    "integrations",
+    metadata,
+    _id(primary_key=True),
+    _project(),
+    Column("type", String(64), nullable=False),
+    Column("client_id", String(200), nullable=False),
+    Column("scopes", JSON, nullable=False),
+    Column("audience", String(200), nullable=False),
+    Column("is_active", Boolean, nullable=False),
+    _instant("created_at"),
+    _instant("updated_at"),
+    UniqueConstraint("project_id", "type"),
+)
+
+client_secrets = Table(
+    "client_secrets",
+    metadata,
+    _id(primary_key=True),
+    _project(),
+    Column("integration_id", String(36), ForeignKey("integrations.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("hint", String(8), nullable=False),
+    _instant("expires_at", nullable=True),
+    _instant("created_at"),
+)
+
+connected_users = Table(
+    "connected_users",
+    metadata,
+    Column("project_id", String(36), ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True),
+    Column("user_id", String(255), primary_key=True),
+    _id(unique=True),
+    Column("meta", JSON, nullable=False),
+    _instant("created_at"),
+)
+
+connections = Table(
+    "connections",
+    metadata,
+    _id(primary_key=True),
+    _project(),
+    Column("user_id", String(255), nullable=False),
+    Column("integration", String(64), nullable=False),
+    Column("external_id", String(255), nullable=True),
+    Column("status", String(16), nullable=False),
+    Column("account_id", String(200), nullable=False),
+    Column("tenant_id", String(64), nullable=False),
+    Column("account", JSON, nullable=False),
+    Column("scopes", JSON, nullable=False),
+    Column("client_id", String(200), nullable=False),
+    Column("sealed_tokens", LargeBinary, nullable=True),
+    Column("token_version", Integer, nullable=False),
+    _instant("expires_at", nullable=True),
+    _instant("refreshed_at"),
+    _instant("used_at"),
+    Column("refresh_failures", Integer, nullable=False),
+    Column("refresh_error", Text, nullable=True),
+    _instant("refresh_retry_at", nullable=True),
+    Column("lease_holder", String(64), nullable=True),
+    _instant("lease_until", nullable=True),
+    _instant("created_at"),
+    _instant("updated_at"),
+    UniqueConstraint("project_id", "user_id", "integration", "external_id"),
+    Index(None, "project_id", "user_id", "integration"),
+    Index(None, "status", "refreshed_at"),
+    Index(None, "status", "expires_at"),
+)
+
+configurations = Table(
+    "configurations",
+    metadata,
+    _id(primary_key=True),
+    Column("connection_id", String(36), ForeignKey("connections.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("is_default", Boolean, nullable=False),
+    Column("external_id", String(255), nullable=True),
+    Column("shared_settings", JSON, nullable=False),
+    Column("workflow_settings", JSON, nullable=False),
+    Column("meta", JSON, nullable=False),
+    _instant("created_at"),
+    _instant("updated_at"),
+    UniqueConstraint("connection_id", "external_id"),
+)
+
+sign_ins = Table(
+    "sign_ins",
+    metadata,
+    _id(primary_key=True),
+    _project(),
+    Column("user_id", String(255), nullable=False),
+    Column("integration", String(64), nullable=False),
+    Column("session_key", String(128), nullable=False),
+    Column("state_hash", String(64), nullable=False, unique=True),
+    Column("sealed_secrets", LargeBinary, nullable=False),
+    Column("redirect_url", Text, nullable=False),
+    Column("options", JSON, nullable=False),
+    _instant("created_at"),
+    _instant("expires_at"),
+    _instant("claimed_at", nullable=True),
+    Column("connection_id", String(36), nullable=True),
+    Column("failure", JSON, nullable=True),
+    UniqueConstraint("project_id", "user_id", "session_key"),
+    Index(None, "expires_at"),
+)
+
+browser_nonces = Table(
+    "browser_nonces",
+    metadata,
+    Column("hash", String(64), primary_key=True),
+    _project(),
+    Column("user_id", String(255), nullable=False),
+    Column("integration", String(64), nullable=False),
+    Column("refusal", Text, nullable=True),
+    _instant("created_at"),
+    _instant("expires_at"),
+    Index(None, "project_id", "user_id", "integration"),
+    Index(None, "expires_at"),
+)
+
+revisions = Table(
+    "revisions",
+    metadata,
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("scope", String(400), nullable=False),
+    _instant("at"),
+    Index(None, "at"),
+    sqlite_autoincrement=True,
+)
+
+
+def values_of(row: Any) -> dict[str, Any]:  # Any: one of the frozen rows that the query modules give
+    """Return the columns of a frozen row, to insert or to compare."""
+    return {name: getattr(row, name) for name in row.__dataclass_fields__}

@@ -31,7 +31,8 @@ class SigningKeyRow:
     algorithm: str
     public_key: str
     created_at: datetime
-    revoked_at: datetime | None
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ class ClientSecretRow:
 async def insert_project(tx: Transaction, row: ProjectRow) -> None:
     """Add a project."""
     await tx.execute(insert(projects).values(**values_of(row)))
+    tx.touch(f"project:{row.id}")
 
 
 async def project(tx: Transaction, project_id: str) -> ProjectRow:
@@ -131,6 +133,11 @@ async def revoke_signing_key(tx: Transaction, project_id: str, key_id: str, at: 
     if ended == 0:
         raise NotFound("This project has no such active signing key.")
     tx.touch(f"project:{project_id}")
+
+
+async def delete_expired_signing_keys(tx: Transaction, now: datetime) -> int:
+    """Delete signing keys made for a limited time that is over; return how many."""
+    return await tx.change(delete(signing_keys).where(signing_keys.c.expires_at < now))
 
 
 async def insert_api_key(tx: Transaction, row: ApiKeyRow) -> None:

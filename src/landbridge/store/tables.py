@@ -77,6 +77,7 @@ signing_keys = Table(
     Column("algorithm", String(8), nullable=False),
     Column("public_key", Text, nullable=False),
     _instant("created_at"),
+    _instant("expires_at", nullable=True),
     _instant("revoked_at", nullable=True),
     Index(None, "project_id"),
 )

@@ -1,0 +1,165 @@
+"""Who is calling: the host product's users by signed tokens, its operators by API keys."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+import jwt
+from cachetools import TTLCache
+
+from landbridge.clock import Clock
+from landbridge.errors import Forbidden, Unauthenticated
+from landbridge.projects import ProjectFacts, Projects, api_key_hash
+from landbridge.settings import Settings
+from landbridge.store import projects as store
+from landbridge.store.database import Database
+from landbridge.store.projects import SigningKeyRow
+
+LEEWAY = timedelta(seconds=60)
+"""How far the clock of the machine that signs may be off."""
+
+_LONGEST_TOKEN = 16 << 10
+_CACHED_SECONDS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A connected user of a project, until the token expires."""
+
+    project_id: str
+    user_id: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """Whoever holds an API key; without a project it may manage all of them."""
+
+    key_id: str
+    project_id: str | None
+
+    def must_manage(self, project_id: str) -> None:
+        """Raise `Forbidden` if this key is another project's."""
+        if self.project_id not in {None, project_id}:
+            raise Forbidden("This API key belongs to another project.")
+
+    def must_manage_all(self) -> None:
+        """Raise `Forbidden` unless this key is for the whole of Landbridge."""
+        if self.project_id is not None:
+            raise Forbidden("This needs an API key for all projects; this one is for a single project.")
+
+
+class Access:
+    """Verifies tokens and keys. Verified tokens are kept by digest for half a minute, never past their end."""
+
+    def __init__(self, projects: Projects, database: Database, settings: Settings, clock: Clock) -> None:
+        self._projects = projects
+        self._database = database
+        self._clock = clock
+        self._audience_host = urlsplit(settings.base_url).netloc
+        self._verified: TTLCache[bytes, Caller] = TTLCache(maxsize=10_000, ttl=_CACHED_SECONDS)
+        database.on_change(self._forget)
+
+    def _forget(self, scope: str) -> None:
+        if scope.startswith("project:"):
+            self._verified.clear()
+
+    async def user(self, project_id: str, token: str) -> Caller:
+        """Return whom a user token speaks for in a project.
+
+        The token is a JWT that is signed by one of the project's keys with that key's own algorithm, and has `sub` and
+        `exp`; `aud`, if present, must name this project. Raises `Unauthenticated`, or `NotFound` for the project.
+        """
+        digest = hashlib.sha256(token.encode()).digest()
+        caller = self._verified.get(digest)
+        if caller is None or caller.project_id != project_id or caller.expires_at <= self._clock.now():
+            caller = self._verify(await self._projects.facts(project_id), token)
+            self._verified[digest] = caller
+        return caller
+
+    async def operator(self, key: str) -> Operator:
+        """Return who holds an API key, or raise `Unauthenticated`."""
+        async with self._database.read() as tx:
+            row = await store.api_key_by_hash(tx, api_key_hash(key))
+        if row is None:
+            raise Unauthenticated("The API key is unknown or revoked.")
+        return Operator(row.id, row.project_id)
+
+    def _verify(self, project: ProjectFacts, token: str) -> Caller:
+        if len(token) > _LONGEST_TOKEN:
+            raise Unauthenticated("The user token is longer than any token of ours could be.")
+        claims = _claims(token, _candidates(token, project, self._clock.now()))
+        self._check_times(claims)
+        user_id = claims["sub"]
+        if not isinstance(user_id, str) or not 0 < len(user_id) <= 255:
+            raise Unauthenticated("The user token's `sub` must be a text of 1 to 255 characters.")
+        self._check_audience(claims, project.id)
+        return Caller(project.id, user_id, datetime.fromtimestamp(claims["exp"], UTC) + LEEWAY)
+
+    def _check_times(self, claims: dict[str, Any]) -> None:
+        now, leeway = self._clock.now().timestamp(), LEEWAY.total_seconds()
+        expires, starts = claims["exp"], claims.get("nbf", 0)
+        if isinstance(expires, bool) or not isinstance(expires, (int, float)) or not 0 < expires < 1e11:
+            raise Unauthenticated("The user token's `exp` is not a time in seconds.")
+        if expires + leeway <= now:
+            raise Unauthenticated("The user token has expired; sign a new one.")
+        if not isinstance(starts, (int, float)) or starts - leeway > now:
+            raise Unauthenticated("The user token is not valid yet (`nbf`).")
+
+    def _check_audience(self, claims: dict[str, Any], project_id: str) -> None:
+        audience = claims.get("aud")
+        if audience is None:
+            return
+        named = audience if isinstance(audience, list) else [audience]
+        if not {f"useparagon.com/{project_id}", f"{self._audience_host}/{project_id}", project_id} & set(
+            map(str, named)
+        ):
+            raise Unauthenticated(f"The user token's `aud` names another project; for this one it is …/{project_id}.")
+
+
+def bearer(authorization: str | None) -> str:
+    """Return the token in an `Authorization` header, or raise `Unauthenticated`."""
+    scheme, _, token = (authorization or "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Unauthenticated("The request has no `Authorization: Bearer` header.")
+    return token.strip()
+
+
+def _candidates(token: str, project: ProjectFacts, now: datetime) -> list[SigningKeyRow]:
+    """Return the project's keys that may have signed the token: the one it names, or those of its algorithm."""
+    try:
+        header = jwt.get_unverified_header(token)
+    except jwt.InvalidTokenError:
+        raise Unauthenticated("The user token is not a JWT.") from None
+    living = [key for key in project.signing_keys if key.expires_at is None or key.expires_at + LEEWAY > now]
+    named = [key for key in living if key.id == header.get("kid")]
+    suited = [key for key in named or living if key.algorithm == header.get("alg")]
+    if not suited:
+        raise Unauthenticated(
+            "No active signing key of this project fits the user token, whose algorithm must be its key's."
+        )
+    return suited
+
+
+def _claims(token: str, keys: list[SigningKeyRow]) -> dict[str, Any]:
+    options = {
+        "require": ["sub", "exp"],
+        "verify_exp": False,
+        "verify_nbf": False,
+        "verify_iat": False,
+        "verify_aud": False,
+    }
+    for key in keys:
+        try:
+            return jwt.decode(
+                token, key.public_key, algorithms=[key.algorithm], options={**unchecked, "require": ["sub", "exp"]}
+            )
+        except jwt.InvalidSignatureError:
+            continue
+        except jwt.MissingRequiredClaimError as error:
+            raise Unauthenticated(f"The user token has no `{error.claim}`.") from None
+        except jwt.InvalidTokenError:
+            raise Unauthenticated("The user token is not a JWT that can be read.") from None
+    raise Unauthenticated("The user token is not signed by any active key of this project.")

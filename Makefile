@@ -1,0 +1,56 @@
+# The whole vocabulary of this tree. Every target fetches what it needs on its own; see scripts/setup.py.
+
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+SETUP = $(or $(PYTHON),$(error Landbridge needs Python 3.11 or newer. Install it, then run make again)) scripts/setup.py
+RUN = .venv/bin/python -m
+T ?= tests
+
+.DEFAULT_GOAL := help
+.PHONY: help demo dev check test bench soak docs clean
+
+##@ Start here
+
+help: ## List what make can do
+	@awk 'BEGIN { FS = ":.*## " } \
+		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## Connect a OneDrive account of the local sandbox and call it (ONCE=1 ends by itself)
+	@$(SETUP) packages sdk
+	@$(RUN) examples.demo
+
+##@ While working
+
+dev: ## Serve this tree beside the sandbox, starting anew when a file changes
+	@$(SETUP) packages sdk
+	@$(RUN) examples.dev
+
+check: ## Look without running: style, format, types, the layer contract (under 15 s)
+	@$(SETUP) packages
+	@.venv/bin/ruff check
+	@.venv/bin/ruff format --check
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+
+test: ## Run every test, or those in one place: make test T=tests/unit
+	@$(SETUP) packages sdk chromium
+	@$(RUN) pytest $(T)
+
+docs: ## Write the generated parts of docs/reference anew
+	@$(SETUP) packages
+	@$(RUN) scripts.reference
+
+##@ Before a release
+
+bench: ## Measure against nginx in the same run, and write build/bench.json
+	@$(SETUP) packages nginx
+	@$(RUN) tests.bench
+
+soak: ## Run for hours under load and faults, watching for growth
+	@$(SETUP) packages
+	@$(RUN) tests.bench.soak
+
+clean: ## Remove everything that can be fetched or built again
+	@rm -rf build dist .venv .tools .*_cache .hypothesis tests/acceptance/node_modules scripts/chromium/node_modules
+	@find src tests scripts -name __pycache__ -prune -exec rm -rf {} +

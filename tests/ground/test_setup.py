@@ -1,0 +1,135 @@
+"""The set-up script decides rightly for machines that we do not have."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from scripts import setup
+from scripts.setup import Machine, SetupFailed, advice, fingerprint, version_in, ways
+
+DEBIAN_ROOT = Machine("Linux", "x86_64", "debian", root=True)
+DEBIAN_USER = Machine("Linux", "x86_64", "debian", root=False)
+UBUNTU_ROOT = Machine("Linux", "x86_64", "ubuntu", root=True)
+ARM_USER = Machine("Linux", "aarch64", "debian", root=False)
+FEDORA_USER = Machine("Linux", "x86_64", "fedora", root=False)
+MAC = Machine("Darwin", "arm64", "", root=False)
+
+
+@pytest.mark.parametrize(
+    ("machine", "expected"),
+    [
+        pytest.param(DEBIAN_ROOT, ["apt", "npm"], id="debian as root"),
+        pytest.param(DEBIAN_USER, ["npm"], id="debian as a user"),
+        pytest.param(UBUNTU_ROOT, ["npm"], id="ubuntu, whose chromium package is a stub"),
+        pytest.param(FEDORA_USER, ["npm"], id="any other linux"),
+        pytest.param(ARM_USER, [], id="linux on arm, which the npm package does not carry"),
+        pytest.param(MAC, [], id="macos"),
+    ],
+)
+def test_chromium_comes_from_debian_for_root_and_from_npm_for_others(machine: Machine, expected: list[str]) -> None:
+    assert ways("chromium", machine) == expected
+
+
+def test_nginx_comes_from_debian_or_from_the_reader() -> None:
+    assert ways("nginx", DEBIAN_ROOT) == ["apt"]
+    assert ways("nginx", DEBIAN_USER) == []
+    assert ways("nginx", MAC) == []
+
+
+@pytest.mark.parametrize("part", ["uv", "chromium", "nginx"])
+@pytest.mark.parametrize("machine", [DEBIAN_USER, UBUNTU_ROOT, ARM_USER, FEDORA_USER, MAC], ids=repr)
+def test_the_advice_is_one_sentence_that_ends_with_make(part: str, machine: Machine) -> None:
+    said = advice(part, machine)
+
+    assert said.startswith("Install ")
+    assert said.endswith("then run make again.")
+
+
+def test_the_advice_names_the_machines_own_installer() -> None:
+    assert "sudo apt-get install python3-venv" in advice("uv", DEBIAN_USER)
+    assert "brew install --cask chromium" in advice("chromium", MAC)
+    assert "snap install chromium" in advice("chromium", UBUNTU_ROOT)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("uv 0.13.9 (x86_64-unknown-linux-gnu)", (0, 13, 9)),
+        ("v20.20.2\n", (20, 20, 2)),
+        ("nginx version: nginx/1.22.1", (1, 22, 1)),
+        ("Chromium 150.0.7871.100 built on Debian", (150, 0, 7871, 100)),
+        ("v22.0.0-nightly", (22, 0, 0)),
+        ("pyenv: uv: command not found", ()),
+    ],
+)
+def test_a_version_is_read_from_what_a_tool_says(answer: str, expected: tuple[int, ...]) -> None:
+    assert version_in(answer) == expected
+
+
+def test_a_stand_in_that_only_prints_an_error_is_not_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in = tmp_path / "uv"
+    stand_in.write_text("#!/bin/sh\necho 'uv: command not found' >&2\nexit 127\n")
+    stand_in.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+
+    assert setup.found("uv") is None
+
+
+def test_a_tool_that_is_too_old_is_not_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = tmp_path / "node"
+    old.write_text("#!/bin/sh\necho v18.19.1\n")
+    old.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+
+    assert setup.found("node", oldest=(20, 0)) is None
+    assert setup.found("node", oldest=(18, 0)) == old
+
+
+def test_a_fingerprint_changes_with_any_of_its_files(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.write_text("1")
+    other.write_text("2")
+    before = fingerprint([one, other])
+
+    other.write_text("3")
+
+    assert fingerprint([one, other]) != before
+
+
+def test_a_failed_command_shows_the_end_of_its_output(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(setup, "TOOLS", tmp_path)
+    monkeypatch.setattr(setup, "LOG", tmp_path / "setup.log")
+
+    with pytest.raises(SetupFailed, match=r"(?s)a dull task failed with exit code 3:.*no room left"):
+        setup.run("a dull task", "/bin/sh", "-c", "echo no room left; exit 3", cwd=tmp_path)
+
+
+def test_a_long_command_gives_signs_of_life(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(setup, "TOOLS", tmp_path)
+    monkeypatch.setattr(setup, "LOG", tmp_path / "setup.log")
+    monkeypatch.setattr(setup, "PROGRESS_EVERY", 0.05)
+
+    setup.run("a slow task", "/bin/sh", "-c", "sleep 0.2", cwd=tmp_path)
+
+    assert capsys.readouterr().out.count("a slow task") > 2
+
+
+def test_an_unknown_part_is_named_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    assert setup.main(["python"]) == 2
+    assert "packages, sdk, chromium, nginx" in capsys.readouterr().err
+
+
+def test_the_browser_sdk_in_the_bundle_is_the_packages_own_bytes(sdk_bundle: Path) -> None:
+    package = setup.ACCEPTANCE / "node_modules" / "@useparagon" / "connect" / "dist" / "src" / "index.js"
+
+    assert package.read_bytes() in sdk_bundle.read_bytes()
+
+
+def test_set_up_is_quick_when_nothing_is_to_be_done() -> None:
+    command = ("python3", setup.__file__, "packages", "sdk", "chromium")
+
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=5)
+
+    assert done.stdout == ""

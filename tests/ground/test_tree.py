@@ -1,0 +1,56 @@
+"""The tree says what it holds, and holds nothing of the machine that it was written on."""
+
+import re
+import subprocess
+
+import pytest
+from scripts.setup import TREE
+
+MACHINE_PATHS = re.compile(rb"(?<![\w.$~{])/(?:home|Users|root|work|mnt)/[\w.-]+")
+
+
+def tracked_files() -> list[str]:
+    listing = subprocess.run(("git", "ls-files", "-z"), cwd=TREE, check=True, capture_output=True, text=True)
+    return [name for name in listing.stdout.split("\0") if name and (TREE / name).is_file()]
+
+
+def test_no_file_holds_a_path_of_somebodys_machine() -> None:
+    found = {name: paths for name in tracked_files() if (paths := MACHINE_PATHS.findall((TREE / name).read_bytes()))}
+
+    assert found == {}
+
+
+@pytest.mark.parametrize("place", [b"/home/ann/tree", b"'/Users/ann'", b"=/root/.cache", b"(/mnt/disk)"])
+def test_a_path_of_somebodys_machine_is_recognised(place: bytes) -> None:
+    assert MACHINE_PATHS.search(place)
+
+
+@pytest.mark.parametrize("other", [b"/v1.0/me/drive/root/children", b"https://host/home/page", b"$HOME/x", b"~/work/x"])
+def test_other_paths_are_not(other: bytes) -> None:
+    assert not MACHINE_PATHS.search(other)
+
+
+def test_make_help_lists_every_target() -> None:
+    makefile = (TREE / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z]+):", makefile, flags=re.MULTILINE))
+
+    said = subprocess.run(("make", "help"), cwd=TREE, check=True, capture_output=True, text=True).stdout
+
+    assert set(re.findall(r"^  make ([a-z]+)", said, flags=re.MULTILINE)) == targets
+    assert targets == {"help", "demo", "dev", "check", "test", "bench", "soak", "docs", "clean"}
+
+
+def test_every_target_is_phony() -> None:
+    makefile = (TREE / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z]+):", makefile, flags=re.MULTILINE))
+    phony = re.search(r"^\.PHONY: (.+)$", makefile, flags=re.MULTILINE)
+
+    assert phony
+    assert set(phony[1].split()) == targets
+
+
+def test_the_npm_lock_files_name_no_registry_of_ours() -> None:
+    for name in ("tests/acceptance/package-lock.json", "scripts/chromium/package-lock.json"):
+        hosts = set(re.findall(r"https?://[^/\"]+", (TREE / name).read_text(encoding="utf-8")))
+
+        assert hosts <= {"https://registry.npmjs.org"}

@@ -1,0 +1,74 @@
+"""What tests of every kind may ask for: a database, a browser, the browser SDK."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from scripts import setup
+from tests.ground.postgres import FORGETFUL, PostgresServer, running_postgres
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """The server that `$TEST_DATABASE_URL` names, whose role may create databases; else one of our own."""
+    with ExitStack() as stack:
+        url = os.environ.get("TEST_DATABASE_URL") or stack.enter_context(running_postgres(*FORGETFUL))
+        server = PostgresServer(url)
+        stack.callback(server.close)
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """An empty PostgreSQL database of the test's own, as `postgresql://…`."""
+    with postgres_server.database() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of the test's own; the test runs once on each kind that we support."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'landbridge.db'}"
+    url: str = request.getfixturevalue("postgres_url")
+    return url
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """A headless Chromium with a profile of its own that speaks to nobody unless a page tells it to."""
+    # Imported here: it takes a third of a second, which tests without a browser should not pay.
+    from playwright.async_api import async_playwright  # noqa: PLC0415
+
+    chromium = setup.BIN / "chromium"
+    if not chromium.exists():
+        pytest.fail("There is no browser yet: run `python3 scripts/setup.py chromium`.")
+    quiet = ("disable-background-networking", "disable-component-update", "disable-sync", "no-first-run")
+    plain = ("disable-gpu", "disable-quic")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=chromium.resolve(), args=[f"--{switch}" for switch in (*quiet, *plain)]
+        )
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture(scope="session")
+def sdk_bundle() -> Path:
+    """The unmodified `@useparagon/connect`, as a classic script that defines the global `paragon`.
+
+    Load it in `<head>` and call `paragon.configureGlobal({host}, {…_PUBLIC_URL})` in the next script, while the
+    document is still loading: the SDK makes its iframe at once in a later script, and asks the vendor's host for it.
+    """
+    bundle = setup.TREE / "build" / "sdk.js"
+    if not bundle.exists():
+        pytest.fail("The browser SDK is not there yet: run `python3 scripts/setup.py sdk`.")
+    return bundle

@@ -154,9 +154,7 @@ def _candidates(token: str, project: ProjectFacts, now: datetime) -> list[Signin
 def _claims(token: str, keys: list[SigningKeyRow]) -> dict[str, Any]:
     for key in keys:
         try:
-            return jwt.decode(
-                token, key.public_key, algorithms=[key.algorithm], options={**unchecked, "require": ["sub", "exp"]}
-            )
+            return jwt.decode(token, key.public_key, algorithms=[key.algorithm], options=_SIGNATURE_ONLY)
         except jwt.InvalidSignatureError:
             continue
         except jwt.MissingRequiredClaimError as error:

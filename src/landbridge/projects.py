@@ -28,6 +28,7 @@ from landbridge.store import projects as store
 from landbridge.store.cache import Cache
 from landbridge.store.database import Database, Transaction
 from landbridge.store.projects import ApiKeyRow, ClientSecretRow, IntegrationRow, ProjectRow, SigningKeyRow
+from landbridge.store.sealed import identity
 from landbridge.vault import Vault
 
 ALGORITHMS = ("RS256", "ES256")
@@ -268,7 +269,7 @@ class Projects:
         if not 8 <= len(secret) <= 1000 or not secret.isprintable() or secret != secret.strip():
             raise InvalidRequest("The client secret is not one: copy the Value from Certificates & secrets.")
         project_id, id_ = integration.project_id, str(uuid4())
-        sealed = self._vault.seal(secret.encode(), secret_identity(project_id, id_))
+        sealed = self._vault.seal(secret.encode(), identity("client_secrets", project_id, id_))
         older = await store.client_secrets_of(tx, integration.id)
         row = ClientSecretRow(id_, project_id, integration.id, sealed, secret[:3], expires_at, self._clock.now())
         await store.insert_client_secret(tx, row)
@@ -292,12 +293,9 @@ class Projects:
         """Return the secrets, the best first: those not expired, newest before older."""
         now = self._clock.now()
         ordered = sorted(rows, key=lambda row: row.expires_at is not None and row.expires_at <= now)
-        return tuple(self._vault.open(row.sealed, secret_identity(row.project_id, row.id)).decode() for row in ordered)
-
-
-def secret_identity(project_id: str, secret_id: str) -> str:
-    """Return what binds a sealed client secret to its row."""
-    return f"client_secrets/{project_id}/{secret_id}"
+        return tuple(
+            self._vault.open(row.sealed, identity("client_secrets", row.project_id, row.id)).decode() for row in ordered
+        )
 
 
 def api_key_hash(text: str) -> str:

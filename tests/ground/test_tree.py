@@ -20,9 +20,10 @@ def test_no_file_holds_a_path_of_somebodys_machine() -> None:
     assert found == {}
 
 
-@pytest.mark.parametrize("place", [b"/home/ann/tree", b"'/Users/ann'", b"=/root/.cache", b"(/mnt/disk)"])
-def test_a_path_of_somebodys_machine_is_recognised(place: bytes) -> None:
-    assert MACHINE_PATHS.search(place)
+@pytest.mark.parametrize("before", [b"", b" ", b"'", b"=", b"(", b"file://"])
+@pytest.mark.parametrize("place", [b"home/ann/tree", b"Users/ann", b"root/.cache", b"mnt/disk"])
+def test_a_path_of_somebodys_machine_is_recognised(before: bytes, place: bytes) -> None:
+    assert MACHINE_PATHS.search(before + b"/" + place)
 
 
 @pytest.mark.parametrize("other", [b"/v1.0/me/drive/root/children", b"https://host/home/page", b"$HOME/x", b"~/work/x"])

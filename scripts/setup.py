@@ -8,8 +8,8 @@
 
 `make` calls this before every target that needs a part, so it must be quick when nothing is to be done, and it runs
 before anything is installed, so it uses the standard library alone. What the machine has is used as it is. What it
-lacks comes from PyPI or npm into this tree (.tools/, .venv/, node_modules/), or from Debian's archive if we are root;
-where neither works, the last line says what to install. `.tools/bin/` links to every tool in use, found or fetched.
+lacks comes from PyPI, npm or Debian into this tree (.tools/, .venv/, node_modules/); only root on Debian has packages
+installed. Where nothing works, the last line says what to install. `.tools/bin/` links to each tool, found or fetched.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ BIN = TOOLS / "bin"
 LOG = TOOLS / "setup.log"
 ACCEPTANCE = TREE / "tests" / "acceptance"
 CHROMIUM_FROM_NPM = TOOLS / "chromium" / "start"
+NGINX_FROM_DEBIAN = TOOLS / "nginx" / "usr" / "sbin" / "nginx"
 
 UV = "uv==0.13.9"
 OLDEST_UV = (0, 5)
@@ -80,12 +81,11 @@ def _distribution(os_release: Path) -> str:
 
 def ways(part: str, machine: Machine) -> list[str]:
     """Return the ways to fetch a missing part on this machine, best first; none if the reader must install it."""
-    apt = ["apt"] if machine.can_use_apt else []
     if part == "nginx":
-        return apt
+        return ["deb"] if machine.distribution == "debian" else []
     if part == "chromium":
         carried_by_npm = machine.system == "Linux" and machine.architecture == "x86_64"
-        return apt + (["npm"] if carried_by_npm else [])
+        return ["apt"] * machine.can_use_apt + ["npm"] * carried_by_npm
     raise ValueError(part)
 
 
@@ -172,11 +172,14 @@ def answer_of(*command: str | Path) -> str | None:
     return done.stdout + done.stderr
 
 
+def apt_update() -> None:
+    run("Debian's list of packages", "apt-get", "update")
+
+
 def apt_install(package: str) -> None:
-    quiet = {"DEBIAN_FRONTEND": "noninteractive"}
-    apt = ("apt-get", "-y", "-o", "DPkg::Lock::Timeout=300")
-    run("Debian's list of packages", *apt, "update", env=quiet)
-    run(f"Debian's {package}", *apt, "install", "--no-install-recommends", package, env=quiet)
+    apt_update()
+    options = ("--yes", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300")
+    run(f"Debian's {package}", "apt-get", "install", *options, package, env={"DEBIAN_FRONTEND": "noninteractive"})
 
 
 def link(name: str, target: Path) -> Path:
@@ -197,7 +200,7 @@ def found(*names: str, oldest: tuple[int, ...] = ()) -> Path | None:
         path = shutil.which(name)
         if path is None:
             continue
-        said = answer_of(path, "-v" if name == "nginx" else "--version")
+        said = answer_of(path, "-v" if path.endswith("nginx") else "--version")
         if said is not None and version_in(said) >= oldest:
             return Path(path)
     return None
@@ -303,7 +306,19 @@ _BROWSERS = (
 
 def provide_nginx() -> None:
     # Debian keeps it in /usr/sbin, which is not on everyone's path.
-    _provide("nginx", lambda: found("nginx", "/usr/sbin/nginx"), {"apt": lambda: apt_install("nginx")})
+    names = ("nginx", "/usr/sbin/nginx", str(NGINX_FROM_DEBIAN))
+    _provide("nginx", lambda: found(*names), {"deb": _unpack_nginx})
+
+
+def _unpack_nginx() -> None:
+    """Unpack Debian's nginx into this tree: installing it would need root, and would start a server on port 80."""
+    home = TOOLS / "nginx"
+    home.mkdir(exist_ok=True)
+    if Machine.here().root:
+        apt_update()
+    run("Debian's nginx", "apt-get", "download", "nginx", cwd=home)
+    for package in home.glob("nginx_*.deb"):
+        run("unpacking nginx", "dpkg-deb", "--extract", package, home)
 
 
 def _provide(part: str, find: Callable[[], Path | None], fetch: Mapping[str, Callable[[], None]]) -> None:

@@ -1,6 +1,7 @@
 """The set-up script decides rightly for machines that we do not have."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,8 +32,9 @@ def test_chromium_comes_from_debian_for_root_and_from_npm_for_others(machine: Ma
 
 
 def test_nginx_comes_from_debian_or_from_the_reader() -> None:
-    assert ways("nginx", DEBIAN_ROOT) == ["apt"]
-    assert ways("nginx", DEBIAN_USER) == []
+    assert ways("nginx", DEBIAN_ROOT) == ["deb"]
+    assert ways("nginx", DEBIAN_USER) == ["deb"]
+    assert ways("nginx", FEDORA_USER) == []
     assert ways("nginx", MAC) == []
 
 
@@ -128,7 +130,7 @@ def test_the_browser_sdk_in_the_bundle_is_the_packages_own_bytes(sdk_bundle: Pat
 
 
 def test_set_up_is_quick_when_nothing_is_to_be_done() -> None:
-    command = ("python3", setup.__file__, "packages", "sdk", "chromium")
+    command = (sys.executable, setup.__file__, "packages", "sdk", "chromium")
 
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=5)
 

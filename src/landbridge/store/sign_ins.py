@@ -103,15 +103,6 @@ async def finish(tx: Transaction, row: SignInRow, **outcome: Any) -> None:  # An
     await tx.execute(update(sign_ins).where(sign_ins.c.id == row.id).values(**outcome))
 
 
-async def delete_sign_in(tx: Transaction, project_id: str, user_id: str, session_key: str) -> None:
-    """Forget a user's sign-in, once its outcome was read."""
-    await tx.execute(
-        delete(sign_ins).where(
-            sign_ins.c.project_id == project_id, sign_ins.c.user_id == user_id, sign_ins.c.session_key == session_key
-        )
-    )
-
-
 async def insert_nonce(tx: Transaction, row: NonceRow) -> None:
     """Record what a browser was given, or why it was given nothing."""
     await tx.execute(insert(browser_nonces).values(**values_of(row)))

@@ -1,0 +1,188 @@
+"""Connected users, their connections and configurations, as the user's own SDK and the operator see them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+from landbridge.access import Caller
+from landbridge.clock import Clock
+from landbridge.errors import Conflict, InvalidRequest, NotFound, TooLarge
+from landbridge.store import connections as store
+from landbridge.store.connections import ConfigurationRow, ConnectionRow, UserRow
+from landbridge.store.database import Database, Transaction
+
+MOST_META_KEYS = 100
+"""How many entries a user's metadata may have; settings and metadata are for forms, not for files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """A connection with its configurations, the default one first."""
+
+    connection: ConnectionRow
+    configurations: tuple[ConfigurationRow, ...]
+
+    @property
+    def default(self) -> ConfigurationRow:
+        """The configuration that every connection has."""
+        return self.configurations[0]
+
+    def configuration(self, selector: str | None) -> ConfigurationRow:
+        """Return the configuration that an id or external id names, or the default one. Raises `NotFound`."""
+        if not selector:
+            return self.default
+        for candidate in self.configurations:
+            if names(selector, candidate.id, candidate.external_id):
+                return candidate
+        raise NotFound("This connection has no such configuration.")
+
+
+class Accounts:
+    """What a user has connected."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def user(self, caller: Caller) -> UserRow:
+        """Return the connected user, known from the first call on."""
+        async with self._database.read() as tx:
+            found = await store.user(tx, caller.project_id, caller.user_id)
+        return found or await self._meet(caller)
+
+    async def _meet(self, caller: Caller) -> UserRow:
+        row = UserRow(caller.project_id, caller.user_id, str(uuid4()), {}, self._clock.now())
+        async with self._database.begin() as tx:
+            if found := await store.user(tx, caller.project_id, caller.user_id):
+                return found
+            await store.insert_user(tx, row)
+        return row
+
+    async def set_meta(self, caller: Caller, meta: dict[str, Any]) -> None:
+        """Merge `meta` into the user's metadata. Raises `TooLarge`."""
+        row = await self.user(caller)
+        merged = {**row.meta, **meta}
+        if len(merged) > MOST_META_KEYS:
+            raise TooLarge(f"A user's metadata holds {MOST_META_KEYS} entries at most.")
+        async with self._database.begin() as tx:
+            await store.update_user_meta(tx, row, merged)
+
+    async def list(self, caller: Caller, integration: str | None = None) -> list[Connected]:
+        """Return what the user has connected, oldest first."""
+        async with self._database.read() as tx:
+            rows = await store.connections_of(tx, caller.project_id, caller.user_id, integration)
+            return await _with_configurations(tx, rows)
+
+    async def of_project(self, project_id: str, *, user_id: str | None = None) -> Sequence[Connected]:
+        """Return a project's connections for its operator, oldest first, a thousand at most."""
+        async with self._database.read() as tx:
+            return await _with_configurations(tx, await store.connections_of(tx, project_id, user_id))
+
+    async def get(self, caller: Caller, selector: str, integration: str | None = None) -> Connected:
+        """Return the user's own connection by its id or external id, or raise `NotFound`."""
+        for candidate in await self.list(caller, integration):
+            if names(selector, candidate.connection.id, candidate.connection.external_id):
+                return candidate
+        raise NotFound("This user has no such connection.")
+
+    async def disconnect(self, caller: Caller, integration: str, selector: str | None) -> None:
+        """Delete the user's connection with its tokens and settings; every process stops using it within half a second.
+
+        The user's consent stays in their Microsoft account, where only they can take it back.
+        """
+        async with self._database.begin() as tx:
+            rows = await store.connections_of(tx, caller.project_id, caller.user_id, integration)
+            row = choose(rows, selector)
+            if row is None:
+                raise NotFound("This user has no such connection.")
+            await store.delete_connection(tx, row)
+
+    async def disconnect_for_operator(self, project_id: str, connection_id: str) -> None:
+        """Delete any connection of a project, or raise `NotFound`."""
+        async with self._database.begin() as tx:
+            row = await store.connection(tx, project_id, connection_id)
+            if row is None:
+                raise NotFound("This project has no such connection.")
+            await store.delete_connection(tx, row)
+
+    async def change_settings(
+        self, caller: Caller, selector: str, configuration: str | None, changes: dict[str, Any]
+    ) -> Connected:
+        """Replace settings of a configuration (`shared_settings`, `workflow_settings`, `meta`) and return the whole."""
+        connected = await self.get(caller, selector)
+        row = connected.configuration(configuration)
+        async with self._database.begin() as tx:
+            await store.update_configuration(tx, row, **changes, updated_at=self._clock.now())
+        return await self.get(caller, connected.connection.id)
+
+    async def add_configuration(self, caller: Caller, selector: str, external_id: str | None) -> Connected:
+        """Add a configuration to a connection. Raises `Conflict` if its external id is taken."""
+        connected = await self.get(caller, selector)
+        row = new_configuration(connected.connection.id, self._clock, external_id=clean_external_id(external_id))
+        async with self._database.begin() as tx:
+            await store.insert_configuration(tx, row)
+        return await self.get(caller, connected.connection.id)
+
+    async def remove_configuration(self, caller: Caller, selector: str, configuration: str | None) -> None:
+        """Delete a configuration; the default one lives as long as its connection."""
+        connected = await self.get(caller, selector)
+        row = connected.configuration(configuration)
+        if row.is_default:
+            raise Conflict("The default configuration cannot be deleted; disconnect the account instead.")
+        async with self._database.begin() as tx:
+            await store.delete_configuration(tx, row)
+
+
+async def _with_configurations(tx: Transaction, rows: Sequence[ConnectionRow]) -> list[Connected]:
+    configurations = await store.configurations_of(tx, [row.id for row in rows])
+    return [
+        Connected(
+            row, tuple(sorted((c for c in configurations if c.connection_id == row.id), key=lambda c: not c.is_default))
+        )
+        for row in rows
+    ]
+
+
+def new_configuration(
+    connection_id: str, clock: Clock, *, external_id: str | None = None, is_default: bool = False
+) -> ConfigurationRow:
+    """Return an empty configuration."""
+    now = clock.now()
+    return ConfigurationRow(str(uuid4()), connection_id, is_default, external_id, now, now)
+
+
+def choose(rows: Sequence[ConnectionRow], selector: str | None) -> ConnectionRow | None:
+    """Return the connection that a selector names; without one the oldest valid one, else the oldest."""
+    if selector:
+        return next((row for row in rows if names(selector, row.id, row.external_id)), None)
+    return next((row for row in rows if row.status == "valid"), rows[0] if rows else None)
+
+
+def names(selector: str, id_: str, external_id: str | None) -> bool:
+    """Return whether a selector names this thing: its UUID, its external id, or `ext:` and its external id.
+
+    The prefix is needed only where an external id looks like a UUID; without it, a UUID is always an id.
+    """
+    selector = selector.strip()
+    if selector.startswith("ext:"):
+        return external_id == selector.removeprefix("ext:").strip()
+    return selector.lower() == id_ if _is_uuid(selector) else external_id == selector
+
+
+def clean_external_id(text: str | None) -> str | None:
+    """Return an external id as it is stored, without the prefix that the SDK may leave on it."""
+    if text is None:
+        return None
+    cleaned = text.strip().removeprefix("ext:").strip()
+    if not 0 < len(cleaned) <= 255 or not cleaned.isprintable():
+        raise InvalidRequest("An external id has 1 to 255 printable characters.")
+    return cleaned
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True

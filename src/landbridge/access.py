@@ -15,7 +15,7 @@ from landbridge.errors import Forbidden, Unauthenticated
 from landbridge.projects import ProjectFacts, Projects, api_key_hash
 from landbridge.settings import Settings
 from landbridge.store import projects as store
-from landbridge.store.database import Database
+from landbridge.store.database import EVERYTHING, Database
 from landbridge.store.projects import SigningKeyRow
 
 LEEWAY = timedelta(seconds=60)
@@ -71,7 +71,7 @@ class Access:
         database.on_change(self._forget)
 
     def _forget(self, scope: str) -> None:
-        if scope.startswith("project:"):
+        if scope == EVERYTHING or scope.startswith("project:"):
             self._verified.clear()
 
     async def user(self, project_id: str, token: str) -> Caller:

@@ -9,7 +9,6 @@ not open. Rotation re-wraps the data key and leaves the secret as it is.
 
 import base64
 import binascii
-import os
 import re
 import secrets
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from typing import Protocol, Self
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from landbridge.disk import locked, written_whole
 from landbridge.errors import Misconfigured, VaultFailed
 from landbridge.settings import Settings
 
@@ -86,8 +86,8 @@ class KeySource(Protocol):
         """Return the ring as it is now."""
         ...
 
-    def write(self, ring: KeyRing) -> None:
-        """Replace the ring, or raise `Misconfigured` if it is kept elsewhere."""
+    def add_key(self) -> KeyRing:
+        """Return the ring with a new key first, kept for good; or raise `Misconfigured` if it is kept elsewhere."""
         ...
 
 
@@ -96,45 +96,49 @@ class KeyFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._was_there = False
 
     def read(self) -> KeyRing:
-        """Return the ring in the file; a missing file is made, with one new key."""
+        """Return the ring in the file; on first use a missing file is made, with one new key.
+
+        Raises `Misconfigured` if the file cannot be read, or is gone: a process that already seals with a ring must
+        not go on with another one that opens nothing.
+        """
         try:
-            return KeyRing.parse(self.path.read_text("ascii"))
-        except FileNotFoundError:
-            return self._create()
+            ring = KeyRing.parse(self.path.read_text("ascii"))
+        except FileNotFoundError as error:
+            if self._was_there:
+                raise Misconfigured(f"The key file {self.path} is gone; put it back.") from error
+            ring = self._create()
         except (OSError, UnicodeDecodeError) as error:
             raise Misconfigured(f"The key file {self.path} cannot be read: {error}") from error
+        self._was_there = True
+        return ring
 
-    def write(self, ring: KeyRing) -> None:
-        """Replace the file in one step: a crash leaves the old ring or the new one."""
-        draft = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}")
-        self._write_new(draft, ring)
-        draft.replace(self.path)
-        _sync_folder(self.path.parent)
+    def add_key(self) -> KeyRing:
+        """Put a new key first. The lock keeps two rotations at once from losing each other's key, and its data."""
+        with locked(self.path.parent):
+            ring = self.read().with_new_primary()
+            with written_whole(self.path) as file:
+                file.write(_as_file(ring))
+        return ring
 
     def _create(self) -> KeyRing:
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         ring = KeyRing.generate()
-        draft = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}")
-        self._write_new(draft, ring)
         try:
-            os.link(draft, self.path)  # refuses to replace the file that another process made in the meantime
-        except FileExistsError:
+            with written_whole(self.path, replace=False) as file:
+                file.write(_as_file(ring))
+        except FileExistsError:  # another process made it in the meantime
             return self.read()
-        finally:
-            draft.unlink()
-        _sync_folder(self.path.parent)
         return ring
 
-    @staticmethod
-    def _write_new(path: Path, ring: KeyRing) -> None:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write("# Landbridge's key ring. Whoever has this and the database can read every token.\n")
-            file.write("# Keep a copy apart from the backups of the data. The first key seals; all of them open.\n")
-            file.write(ring.text())
-            file.flush()
-            os.fsync(file.fileno())
+
+def _as_file(ring: KeyRing) -> bytes:
+    return (
+        "# Landbridge's key ring. Whoever has this and the database can read every token.\n"
+        "# Keep a copy apart from the backups of the data. The first key seals; all of them open.\n" + ring.text()
+    ).encode("ascii")
 
 
 class KeySetting:
@@ -147,7 +151,7 @@ class KeySetting:
         """Return the ring that the process was started with."""
         return self._ring
 
-    def write(self, ring: KeyRing) -> None:
+    def add_key(self) -> KeyRing:
         """Refuse: the environment is not ours to change."""
         raise Misconfigured(
             "The key ring comes from LANDBRIDGE_VAULT_KEYS. Put a new key first in it, restart every process, then run "
@@ -174,9 +178,19 @@ class Vault:
         """The ring in use."""
         return self._ring
 
+    @property
+    def mark(self) -> bytes:
+        """The bytes that every value begins with whose data key the ring's primary key wraps, and no other value."""
+        name = self._ring.primary.encode()
+        return bytes([_VERSION, len(name)]) + name
+
     def reload(self) -> None:
         """Read the ring again, as after a rotation in another process."""
         self._ring = self.source.read()
+
+    def add_key(self) -> None:
+        """Seal with a new key from now on; what the present ones sealed still opens."""
+        self._ring = self.source.add_key()
 
     def seal(self, secret: bytes, identity: str) -> bytes:
         """Return `secret` sealed; it opens only with the same `identity` (`table/project/row`)."""
@@ -194,16 +208,15 @@ class Vault:
 
     def rewrap(self, sealed: bytes, identity: str) -> bytes | None:
         """Return `sealed` with its data key wrapped by the ring's primary key, or None if it is already."""
-        if key_id(sealed) == self._ring.primary:
+        if sealed.startswith(self.mark):
             return None
         data_key, rest = self._unwrap(sealed, identity)
         return self._wrap(data_key, identity) + rest
 
     def _wrap(self, data_key: bytes, identity: str) -> bytes:
-        primary = self._ring.primary
-        nonce, name = secrets.token_bytes(_NONCE), primary.encode()
-        wrapped = AESGCM(self._ring.keys[primary]).encrypt(nonce, data_key, identity.encode())
-        return bytes([_VERSION, len(name)]) + name + nonce + wrapped
+        nonce = secrets.token_bytes(_NONCE)
+        wrapped = AESGCM(self._ring.keys[self._ring.primary]).encrypt(nonce, data_key, identity.encode())
+        return self.mark + nonce + wrapped
 
     def _unwrap(self, sealed: bytes, identity: str) -> tuple[bytes, bytes]:
         wrapper = key_id(sealed)
@@ -228,11 +241,3 @@ def key_id(sealed: bytes) -> str:
     if len(sealed) < 2 or sealed[0] != _VERSION:
         raise VaultFailed("A sealed value is not in a form that this version reads.")
     return sealed[2 : 2 + sealed[1]].decode("ascii", "replace")
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

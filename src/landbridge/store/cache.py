@@ -5,7 +5,7 @@ from typing import Generic, TypeVar
 
 from cachetools import TTLCache
 
-from landbridge.store.database import Database
+from landbridge.store.database import EVERYTHING, Database
 
 Value = TypeVar("Value")
 
@@ -49,6 +49,9 @@ class Cache(Generic[Value]):
         kept[key] = value
 
     def forget(self, scope: str) -> None:
-        """Drop all that is kept under a scope."""
+        """Drop all that is kept under a scope, or under any if the scope is `EVERYTHING`."""
         self._forgotten += 1
-        self._scopes.pop(scope, None)
+        if scope == EVERYTHING:
+            self._scopes.clear()
+        else:
+            self._scopes.pop(scope, None)

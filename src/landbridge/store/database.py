@@ -13,7 +13,20 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, CursorResult, Executable, Result, delete, event, func, insert, select, text
+from sqlalchemy import (
+    Connection,
+    CursorResult,
+    Executable,
+    Result,
+    Row,
+    Table,
+    delete,
+    event,
+    func,
+    insert,
+    select,
+    text,
+)
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -28,7 +41,11 @@ log = structlog.get_logger(__name__)
 NEWS_EVERY = timedelta(milliseconds=200)
 """How often a process looks for what others changed; two looks fit into the half second that we promise."""
 
+EVERYTHING = "everything"
+"""The scope that means all of them, as after the restore of a backup."""
+
 _NEWS_KEPT = timedelta(hours=1)
+_STREAMED_AT_ONCE = 200
 _REVISION_LOCK = 0x6C616E64  # serialises writers of revisions on PostgreSQL, so that a later number never shows first
 
 
@@ -44,14 +61,26 @@ class Transaction:
         """Run one statement."""
         return await self._connection.execute(statement, parameters)
 
+    async def stream(self, statement: Executable) -> AsyncIterator[Row[Any]]:  # Any: rows of any table
+        """Yield the rows of a query as they come, however many there are, in constant memory."""
+        async with self._connection.stream(statement, execution_options={"yield_per": _STREAMED_AT_ONCE}) as rows:
+            async for row in rows:
+                yield row
+
     async def change(self, statement: Executable) -> int:
         """Run one statement that changes rows, and return how many it changed."""
         result = await self._connection.execute(statement)
         assert isinstance(result, CursorResult)
         return result.rowcount
 
+    async def lock(self, *tables: Table) -> None:
+        """Let nobody else write to `tables` until the end; on SQLite a transaction that may write is alone anyway."""
+        if self._connection.dialect.name == "postgresql":
+            names = ", ".join(f'"{table.name}"' for table in tables)
+            await self._connection.execute(text(f"LOCK TABLE {names} IN EXCLUSIVE MODE"))
+
     def touch(self, *scopes: str) -> None:
-        """Have every process forget what it cached under `scopes` (`project:…`, `user:…`, `connection:…`)."""
+        """Have every process forget what it cached under `scopes` (`project:…`, `user:…`, `connection:…`, all)."""
         self.scopes.extend(scopes)
 
     async def _write_revisions(self) -> None:
@@ -100,6 +129,16 @@ class Database:
         with _translated():
             async with self.engine.connect() as connection:
                 await connection.execution_options(reads_only=True)
+                yield Transaction(connection, self.clock)
+
+    @contextlib.asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Transaction]:
+        """Open a transaction that sees one state of the database, however long it reads, and holds up no writer."""
+        with _translated():
+            async with self.engine.connect() as connection:
+                await connection.execution_options(reads_only=True)
+                if connection.dialect.name == "postgresql":
+                    await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
                 yield Transaction(connection, self.clock)
 
     def on_change(self, forget: Callable[[str], None]) -> None:
@@ -158,9 +197,7 @@ class Database:
         """Raise `StoreFailed` unless the database answers and its tables have this version's shape."""
         with _translated():
             async with self.engine.connect() as connection:
-                current = await connection.run_sync(
-                    lambda sync: MigrationContext.configure(sync).get_current_revision()
-                )
+                current = await connection.run_sync(_current_migration)
         if current != latest_migration():
             raise StoreFailed(
                 f"The database's tables are at “{current or 'nothing'}”, this version needs “{latest_migration()}”. "
@@ -189,9 +226,11 @@ def engine_url(url: str) -> URL:
     return parsed.set(drivername="postgresql+asyncpg", query=query)
 
 
-def latest_migration() -> str | None:
+def latest_migration() -> str:
     """Return the id of the newest migration that this version ships."""
-    return ScriptDirectory.from_config(_alembic()).get_current_head()
+    newest = ScriptDirectory.from_config(_alembic()).get_current_head()
+    assert newest, "this version ships migrations"
+    return newest
 
 
 def _sqlite_engine(url: URL, settings: Settings) -> AsyncEngine:

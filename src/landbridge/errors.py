@@ -21,6 +21,7 @@
     ├─ OutboundRefused                  the address is one that we never call
     ├─ VaultFailed                      a secret could not be opened or sealed
     ├─ StoreFailed                      the database cannot be used as it is
+    ├─ BackupFailed                     a backup could not be written, or not restored
     └─ Misconfigured                    a setting is wrong
 
 Three readers share a class: the API shows `code` and the message, an engine obeys `retryable`, the operator is told
@@ -218,6 +219,13 @@ class StoreFailed(LandbridgeError):
     status = 503
     retryable = True
     remedy = "Check that the database answers, then run `landbridge migrate`."
+
+
+class BackupFailed(LandbridgeError):
+    """A backup could not be written, or not restored; the database and older backups are as they were."""
+
+    code = "backup_failed"
+    remedy = "Mend what the message says, then run it again: the database and older backups are as they were."
 
 
 class Misconfigured(LandbridgeError):

@@ -1,9 +1,11 @@
 """Writes the generated parts of `docs/reference` anew: `make docs`. Tests compare them, so that none goes stale."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
+from landbridge.errors import LandbridgeError
 from landbridge.providers.aadsts import EXPLANATIONS, Who
+from landbridge.settings import Settings
 from scripts.setup import TREE
 
 _MICROSOFT_ERRORS = """\
@@ -50,7 +52,72 @@ def _section(who: Who) -> str:
     return f"## {title}\n\n{lead}\n\n| code | cause | remedy |\n|---|---|---|\n{rows}\n"
 
 
-PAGES: Mapping[str, Callable[[], str]] = {"docs/reference/microsoft-errors.md": microsoft_errors}
+_SETTINGS = """\
+# Settings
+
+Every setting is an environment variable, read once when a process starts. None is needed to try Landbridge out.
+
+This page is generated from `src/landbridge/settings.py` by `make docs`.
+
+| variable | default | meaning |
+|---|---|---|
+"""
+
+
+def settings() -> str:
+    """Return the page of all settings."""
+    rows = (
+        f"| `LANDBRIDGE_{name.upper()}` | {_in_code(field.default)} | {_in_table(field.description or '')} |\n"
+        for name, field in Settings.model_fields.items()
+    )
+    return _SETTINGS + "".join(rows)
+
+
+_ERRORS = """\
+# Errors
+
+An error answer is JSON with `message`, `code`, `status` and `meta`. `meta` repeats what to do, and whether the same
+request may work later. A provider's own error keeps its status, with its body in `meta`.
+
+This page is generated from `src/landbridge/errors.py` by `make docs`.
+
+| code | status | may work later | meaning | what to do |
+|---|---|---|---|---|
+"""
+
+
+def errors() -> str:
+    """Return the page of all errors that the API answers with."""
+    return _ERRORS + "".join(_error_row(error) for error in _tree(LandbridgeError))
+
+
+def _error_row(error: type[LandbridgeError]) -> str:
+    again = "yes" if error.retryable else "no"
+    meaning = (error.__doc__ or "").partition("\n")[0]
+    return f"| `{error.code}` | {error.status} | {again} | {meaning} | {error.remedy} |\n"
+
+
+def _tree(error: type[LandbridgeError]) -> Iterator[type[LandbridgeError]]:
+    yield error
+    for kind in error.__subclasses__():
+        yield from _tree(kind)
+
+
+def _in_code(default: object) -> str:
+    if default in (None, ()):
+        return ""
+    return f"`{_in_table(str(default).lower() if isinstance(default, bool) else str(default))}`"
+
+
+def _in_table(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "docs/reference/errors.md": errors,
+    "docs/reference/microsoft-errors.md": microsoft_errors,
+    "docs/reference/settings.md": settings,
+}
 """Each generated page, and what writes it."""
 
 

@@ -1,0 +1,44 @@
+"""The guides name only what there is."""
+
+import re
+
+from scripts.reference import PAGES
+from scripts.setup import TREE
+
+from landbridge.settings import Settings
+
+GUIDES = [*TREE.glob("*.md"), *TREE.glob("docs/**/*.md"), *TREE.glob("packaging/*"), TREE / "Containerfile"]
+
+
+def test_every_setting_that_a_guide_names_exists() -> None:
+    known = {name.upper() for name in Settings.model_fields}
+
+    unknown = [
+        f"{guide.relative_to(TREE)}: LANDBRIDGE_{name}"
+        for guide in GUIDES
+        for name in re.findall(r"LANDBRIDGE_([A-Z_]*[A-Z])", guide.read_text(encoding="utf-8"))
+        if name not in known
+    ]
+
+    assert unknown == []
+
+
+def test_every_code_that_the_azure_guide_names_is_explained() -> None:
+    guide = (TREE / "docs" / "how-to" / "azure.md").read_text(encoding="utf-8")
+    explained = PAGES["docs/reference/microsoft-errors.md"]()
+
+    codes = re.findall(r"AADSTS\d+", guide)
+
+    assert codes
+    assert [code for code in codes if f"| {code} |" not in explained] == []
+
+
+def test_every_link_between_our_pages_leads_somewhere() -> None:
+    broken = [
+        f"{guide.relative_to(TREE)}: {target}"
+        for guide in GUIDES
+        for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", guide.read_text(encoding="utf-8"))
+        if not (guide.parent / target).exists()
+    ]
+
+    assert broken == []

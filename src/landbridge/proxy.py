@@ -1,7 +1,7 @@
 """One call on behalf of a connection: where to, with which token, whether now, and what the answer teaches.
 
-Only the provider's own API host ever receives the bearer. What it redirects to, pre-signed hosts that serve contents, is
-followed without it.
+Only the provider's own API host ever receives the bearer. What it redirects to, pre-signed hosts that serve contents,
+is followed without it.
 """
 
 import re

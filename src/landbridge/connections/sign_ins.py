@@ -133,8 +133,7 @@ class SignIns:
             session_key=session_key,
             state_hash=digest(state),
             sealed_secrets=self._vault.seal(
-                json.dumps({"verifier": verifier, "nonce": nonce}).encode(),
-                identity("sign_ins", caller.project_id, id_),
+                json.dumps({"verifier": verifier, "nonce": nonce}).encode(), _identity(caller.project_id, id_)
             ),
             redirect_url=self._settings.redirect_url,
             options={},
@@ -259,7 +258,7 @@ class SignIns:
         if error or not code:
             raise _refused_by_provider(error)
         active = await self._projects.active(row.project_id, row.integration)
-        kept = json.loads(self._vault.open(row.sealed_secrets, identity("sign_ins", row.project_id, row.id)))
+        kept = self._secrets(row)
         grant = await self._microsoft.redeem(
             active.app, code=code, redirect_url=row.redirect_url, verifier=kept["verifier"]
         )
@@ -294,6 +293,11 @@ class SignIns:
         account = await self._microsoft.identify(grant, client_id=active.app.client_id, nonce=kept.get("nonce"))
         connection = await self._save(caller, active, chosen, grant, account)
         return await self._accounts.get(caller, connection.id)
+
+    def _secrets(self, row: SignInRow) -> dict[str, str]:
+        """Return the `verifier` and the `nonce` of a sign-in."""
+        kept: dict[str, str] = json.loads(self._vault.open(row.sealed_secrets, _identity(row.project_id, row.id)))
+        return kept
 
     async def _save(
         self, caller: Caller, active: ActiveIntegration, options: InstallOptions, grant: Grant, account: Account
@@ -424,3 +428,7 @@ def _refused_by_provider(error: str | None) -> InstallFailed:
         f"Microsoft ended the sign-in ({named})." if named else "Microsoft ended the sign-in without an answer.",
         meta={"providerError": named} if named else None,
     )
+
+
+def _identity(project_id: str, sign_in_id: str) -> str:
+    return identity("sign_ins", project_id, sign_in_id)

@@ -1,0 +1,25 @@
+"""How an error leaves over HTTP, the same from every route: JSON in the documented shape, with `Retry-After`."""
+
+import json
+import math
+from collections.abc import Iterable
+
+from landbridge.errors import LandbridgeError, ProviderFailed
+
+Headers = list[tuple[bytes, bytes]]
+
+
+def error_answer(error: LandbridgeError) -> tuple[int, Headers, bytes]:
+    """Return status, headers and body for an error."""
+    headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+    if isinstance(error, ProviderFailed) and error.retry_after is not None:
+        headers.append((b"retry-after", str(max(1, math.ceil(error.retry_after.total_seconds()))).encode()))
+    return error.status, headers, json.dumps(error.body()).encode()
+
+
+def header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str | None:
+    """Return the first header of that lower-case name in an ASGI scope."""
+    for key, value in headers:
+        if key == name:
+            return value.decode("latin-1")
+    return None

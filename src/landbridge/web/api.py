@@ -1,0 +1,357 @@
+"""The management API under `/api/v1`, for operators and their programs; OpenAPI is generated from it.
+
+Authenticated by an API key (`landbridge api-keys create NAME`) as a bearer. A key of one project manages that project;
+a key without a project manages all.
+"""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Request
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from landbridge.access import Operator, bearer
+from landbridge.catalog import Scope
+from landbridge.connections.accounts import Connected
+from landbridge.errors import InvalidRequest
+from landbridge.store.projects import ApiKeyRow, ClientSecretRow, IntegrationRow, ProjectRow, SigningKeyRow
+from landbridge.web.rooms import Rooms
+
+
+class Given(BaseModel):
+    """A body that a caller sends: what we do not know is refused, not ignored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ProjectIn(Given):
+    """A new project."""
+
+    name: str = Field(max_length=200)
+    allowed_origins: list[str] = Field(default=[], max_length=100, description="Origins of the pages that may call us.")
+
+
+class ProjectChange(Given):
+    """What to change of a project; what is absent stays."""
+
+    name: str | None = Field(default=None, max_length=200)
+    allowed_origins: list[str] | None = Field(default=None, max_length=100)
+
+
+class ProjectOut(BaseModel):
+    """A project: the tenant boundary."""
+
+    id: str
+    name: str
+    allowed_origins: list[str]
+    created_at: datetime
+
+    @classmethod
+    def of(cls, row: ProjectRow) -> "ProjectOut":
+        """Return the row as the API shows it."""
+        return cls(id=row.id, name=row.name, allowed_origins=row.allowed_origins, created_at=row.created_at)
+
+
+class SigningKeyIn(Given):
+    """A new signing key: made here, or the public half of one that you have."""
+
+    algorithm: Literal["RS256", "ES256"] = "RS256"
+    public_key: str | None = Field(default=None, max_length=20_000, description="PEM; its kind decides the algorithm.")
+
+
+class SigningKeyOut(BaseModel):
+    """A key that signs user tokens."""
+
+    id: str = Field(description="May go into the token's `kid`.")
+    algorithm: str
+    public_key: str
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    private_key: str | None = Field(default=None, description="PEM, shown only in the answer that creates the key.")
+
+    @classmethod
+    def of(cls, row: SigningKeyRow, private_key: str | None = None) -> "SigningKeyOut":
+        """Return the row as the API shows it."""
+        return cls(
+            id=row.id,
+            algorithm=row.algorithm,
+            public_key=row.public_key,
+            created_at=row.created_at,
+            expires_at=row.expires_at,
+            revoked_at=row.revoked_at,
+            private_key=private_key,
+        )
+
+
+class ApiKeyIn(Given):
+    """A new API key, for one project or, without one, for all."""
+
+    name: str = Field(max_length=200)
+    project_id: str | None = None
+
+
+class ApiKeyOut(BaseModel):
+    """An API key; its text is shown only in the answer that creates it."""
+
+    id: str
+    name: str
+    project_id: str | None
+    created_at: datetime
+    revoked_at: datetime | None
+    key: str | None = None
+
+    @classmethod
+    def of(cls, row: ApiKeyRow, key: str | None = None) -> "ApiKeyOut":
+        """Return the row as the API shows it."""
+        return cls(
+            id=row.id,
+            name=row.name,
+            project_id=row.project_id,
+            created_at=row.created_at,
+            revoked_at=row.revoked_at,
+            key=key,
+        )
+
+
+class IntegrationIn(Given):
+    """Settings of an integration; what is absent stays."""
+
+    client_id: str | None = Field(default=None, max_length=200)
+    client_secret: SecretStr | None = Field(
+        default=None, description="Never shown again. A new one replaces the older of two."
+    )
+    client_secret_expires_at: datetime | None = None
+    scopes: list[str] | None = Field(default=None, max_length=100)
+    audience: str | None = Field(
+        default=None, max_length=200, description="`organizations`, `common`, `consumers`, or a tenant's id or domain."
+    )
+    is_active: bool | None = None
+
+
+class ClientSecretOut(BaseModel):
+    """A client secret that is kept; the secret itself is not shown."""
+
+    hint: str = Field(description="Its first characters.")
+    expires_at: datetime | None
+    created_at: datetime
+
+
+class IntegrationOut(BaseModel):
+    """An integration as a project has set it up."""
+
+    id: str
+    type: str
+    redirect_url: str = Field(description="To be registered at the provider, letter by letter.")
+    client_id: str
+    client_secrets: list[ClientSecretOut]
+    scopes: list[str]
+    audience: str
+    is_active: bool
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, row: IntegrationRow, secrets: list[ClientSecretRow], redirect_url: str) -> "IntegrationOut":
+        """Return the row as the API shows it."""
+        return cls(
+            id=row.id,
+            type=row.type,
+            redirect_url=redirect_url,
+            client_id=row.client_id,
+            client_secrets=[
+                ClientSecretOut(hint=secret.hint, expires_at=secret.expires_at, created_at=secret.created_at)
+                for secret in secrets
+            ],
+            scopes=row.scopes,
+            audience=row.audience,
+            is_active=row.is_active,
+            updated_at=row.updated_at,
+        )
+
+
+class CatalogEntry(BaseModel):
+    """An integration that can be set up."""
+
+    type: str
+    name: str
+    description: str
+    documentation: str
+    scopes: list[Scope]
+
+
+class ConnectionOut(BaseModel):
+    """One user's authorised account."""
+
+    id: str
+    user_id: str
+    integration: str
+    external_id: str | None
+    status: Literal["valid", "invalid", "pending"]
+    account: dict[str, str]
+    scopes: list[str]
+    created_at: datetime
+    refreshed_at: datetime
+    refresh_failures: int
+    refresh_error: str | None
+
+    @classmethod
+    def of(cls, connected: Connected) -> "ConnectionOut":
+        """Return the connection as the API shows it."""
+        return cls.model_validate({name: getattr(connected.connection, name) for name in cls.model_fields})
+
+
+class TokenIn(Given):
+    """How long a token for trying out shall last."""
+
+    lifetime_seconds: int = Field(default=3600, ge=60, le=86_400)
+
+
+class TokenOut(BaseModel):
+    """A user token for trying out."""
+
+    token: str
+    expires_in: int
+
+
+def router(rooms: Rooms) -> APIRouter:
+    """Return the routes of the management API."""
+
+    async def operator(request: Request) -> Operator:
+        found = await rooms.access.operator(bearer(request.headers.get("authorization")))
+        if project_id := request.path_params.get("project_id"):
+            found.must_manage(project_id)
+        return found
+
+    routes = APIRouter(prefix="/api/v1", dependencies=[Depends(operator)])
+    _add_project_routes(routes, rooms, operator)
+    _add_key_routes(routes, rooms, operator)
+    _add_integration_routes(routes, rooms)
+    _add_user_routes(routes, rooms)
+    return routes
+
+
+def _add_project_routes(routes: APIRouter, rooms: Rooms, operator: object) -> None:
+    @routes.get("/projects", tags=["projects"])
+    async def list_projects(who: Annotated[Operator, Depends(operator)]) -> list[ProjectOut]:
+        """The projects that this key may manage."""
+        return [ProjectOut.of(row) for row in await rooms.projects.all() if who.project_id in {None, row.id}]
+
+    @routes.post("/projects", status_code=201, tags=["projects"])
+    async def create_project(given: ProjectIn, who: Annotated[Operator, Depends(operator)]) -> ProjectOut:
+        """Create a project."""
+        who.must_manage_all()
+        return ProjectOut.of(await rooms.projects.create(given.name, given.allowed_origins))
+
+    @routes.get("/projects/{project_id}", tags=["projects"])
+    async def get_project(project_id: str) -> ProjectOut:
+        """One project."""
+        return ProjectOut.of(await rooms.projects.get(project_id))
+
+    @routes.patch("/projects/{project_id}", tags=["projects"])
+    async def change_project(project_id: str, given: ProjectChange) -> ProjectOut:
+        """Rename a project, or replace its allowed origins."""
+        return ProjectOut.of(
+            await rooms.projects.change(project_id, name=given.name, allowed_origins=given.allowed_origins)
+        )
+
+    @routes.delete("/projects/{project_id}", status_code=204, tags=["projects"])
+    async def delete_project(project_id: str, who: Annotated[Operator, Depends(operator)]) -> None:
+        """Delete a project with its keys, connections and tokens, for good."""
+        who.must_manage_all()
+        await rooms.projects.delete(project_id)
+
+
+def _add_key_routes(routes: APIRouter, rooms: Rooms, operator: object) -> None:
+    @routes.get("/projects/{project_id}/signing-keys", tags=["keys"])
+    async def list_signing_keys(project_id: str) -> list[SigningKeyOut]:
+        """A project's signing keys, revoked ones too."""
+        return [SigningKeyOut.of(row) for row in await rooms.projects.signing_keys(project_id)]
+
+    @routes.post("/projects/{project_id}/signing-keys", status_code=201, tags=["keys"])
+    async def create_signing_key(project_id: str, given: SigningKeyIn) -> SigningKeyOut:
+        """Create a signing key, or add the public half of one that you have."""
+        if given.public_key:
+            return SigningKeyOut.of(await rooms.projects.import_signing_key(project_id, given.public_key))
+        row, private_key = await rooms.projects.create_signing_key(project_id, given.algorithm)
+        return SigningKeyOut.of(row, private_key)
+
+    @routes.delete("/projects/{project_id}/signing-keys/{key_id}", status_code=204, tags=["keys"])
+    async def revoke_signing_key(project_id: str, key_id: str) -> None:
+        """End a signing key: its tokens are refused everywhere within half a second."""
+        await rooms.projects.revoke_signing_key(project_id, key_id)
+
+    @routes.get("/api-keys", tags=["keys"])
+    async def list_api_keys(who: Annotated[Operator, Depends(operator)]) -> list[ApiKeyOut]:
+        """Every API key, without its text."""
+        who.must_manage_all()
+        return [ApiKeyOut.of(row) for row in await rooms.projects.api_keys()]
+
+    @routes.post("/api-keys", status_code=201, tags=["keys"])
+    async def create_api_key(given: ApiKeyIn, who: Annotated[Operator, Depends(operator)]) -> ApiKeyOut:
+        """Create an API key."""
+        who.must_manage_all()
+        row, key = await rooms.projects.create_api_key(given.name, given.project_id)
+        return ApiKeyOut.of(row, key)
+
+    @routes.delete("/api-keys/{key_id}", status_code=204, tags=["keys"])
+    async def revoke_api_key(key_id: str, who: Annotated[Operator, Depends(operator)]) -> None:
+        """End an API key at once."""
+        who.must_manage_all()
+        await rooms.projects.revoke_api_key(key_id)
+
+
+def _add_integration_routes(routes: APIRouter, rooms: Rooms) -> None:
+    async def shown(project_id: str, type_: str) -> IntegrationOut:
+        row, secrets = await rooms.projects.integration(project_id, rooms.catalog.get(type_).type)
+        if row is None:
+            raise InvalidRequest(f"{type_} is not set up in this project yet.")
+        return IntegrationOut.of(row, secrets, rooms.settings.redirect_url)
+
+    @routes.get("/catalog", tags=["integrations"])
+    async def list_catalog() -> list[CatalogEntry]:
+        """The integrations that can be set up, with the scopes that each can ask for."""
+        return [CatalogEntry.model_validate(entry, from_attributes=True) for entry in rooms.catalog]
+
+    @routes.get("/projects/{project_id}/integrations", tags=["integrations"])
+    async def list_integrations(project_id: str) -> list[IntegrationOut]:
+        """A project's integrations."""
+        return [await shown(project_id, row.type) for row in await rooms.projects.integrations(project_id)]
+
+    @routes.get("/projects/{project_id}/integrations/{type}", tags=["integrations"])
+    async def get_integration(project_id: str, type: str) -> IntegrationOut:  # noqa: A002 - the name in the path
+        """One integration of a project."""
+        return await shown(project_id, type)
+
+    @routes.patch("/projects/{project_id}/integrations/{type}", tags=["integrations"])
+    async def set_integration(project_id: str, type: str, given: IntegrationIn) -> IntegrationOut:  # noqa: A002
+        """Set an integration up, or change it."""
+        await rooms.projects.set_integration(
+            project_id,
+            type,
+            client_id=given.client_id,
+            client_secret=given.client_secret.get_secret_value() if given.client_secret else None,
+            client_secret_expires_at=given.client_secret_expires_at,
+            scopes=given.scopes,
+            audience=given.audience,
+            is_active=given.is_active,
+        )
+        return await shown(project_id, type)
+
+
+def _add_user_routes(routes: APIRouter, rooms: Rooms) -> None:
+    @routes.get("/projects/{project_id}/connections", tags=["connections"])
+    async def list_connections(project_id: str, user_id: str | None = None) -> list[ConnectionOut]:
+        """A project's connections, oldest first, a thousand at most; of one user if `user_id` is given."""
+        await rooms.projects.get(project_id)
+        return [ConnectionOut.of(found) for found in await rooms.accounts.of_project(project_id, user_id=user_id)]
+
+    @routes.delete("/projects/{project_id}/connections/{connection_id}", status_code=204, tags=["connections"])
+    async def disconnect(project_id: str, connection_id: str) -> None:
+        """Delete a connection with its tokens and settings."""
+        await rooms.accounts.disconnect_for_operator(project_id, connection_id)
+
+    @routes.post("/projects/{project_id}/users/{user_id}/token", status_code=201, tags=["connections"])
+    async def create_user_token(project_id: str, user_id: str, given: TokenIn) -> TokenOut:
+        """Create a token for trying out as a user; products sign their own."""
+        token = await rooms.projects.user_token(project_id, user_id, timedelta(seconds=given.lifetime_seconds))
+        return TokenOut(token=token, expires_in=given.lifetime_seconds)

@@ -1,0 +1,155 @@
+"""The outermost callable: what is too large or from a strange origin stops here, the proxy branches off, errors end.
+
+CORS is decided by the project in the path. A page of an origin that the project does not allow gets an answer that says
+so, and that it may read, but the request is not carried out.
+"""
+
+import re
+import secrets
+from typing import Any
+from urllib.parse import urlsplit
+
+import structlog
+
+from landbridge.errors import InvalidRequest, LandbridgeError, NotFound, StoreFailed, TooLarge
+from landbridge.settings import Settings
+from landbridge.web.answers import Headers, error_answer, header
+from landbridge.web.proxied import ROUTE, Proxied
+from landbridge.web.rooms import Rooms
+
+log = structlog.get_logger(__name__)
+
+MOST_HEADER_BYTES = 32 << 10
+"""How much a request's headers may hold together."""
+
+_PROJECT = re.compile(r"^/(?:v2/)?projects/([^/]{1,64})/")
+_METHODS = b"GET, POST, PUT, PATCH, DELETE, HEAD"
+
+
+class OriginNotAllowed(InvalidRequest):
+    """A page calls whose origin the project does not allow."""
+
+    code = "origin_not_allowed"
+    remedy = "Add the page's origin: `landbridge projects set ID --allow-origin ORIGIN`."
+
+
+class Gate:
+    """The ASGI application."""
+
+    def __init__(self, rooms: Rooms, framework: Any) -> None:  # Any: an ASGI application
+        self._rooms = rooms
+        self._framework = framework
+        self._proxied = Proxied(rooms)
+        self._prefixes = _prefixes(rooms.settings)
+        self._own_origins = _own_origins(rooms.settings)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # Any: ASGI's own types are open dicts
+        """Answer one request, or hand on what is not HTTP."""
+        if scope["type"] != "http":
+            await self._framework(scope, receive, send)
+            return
+        if self._prefixes:
+            scope = self._without_prefix(scope)
+        origin = header(scope["headers"], b"origin")
+        answer = _Answer(send, origin)
+        try:
+            if sum(len(name) + len(value) for name, value in scope["headers"]) > MOST_HEADER_BYTES:
+                raise TooLarge(f"The headers hold more than {MOST_HEADER_BYTES} bytes.")
+            if origin and await self._is_preflight_or_stranger(scope, answer, origin):
+                return
+            is_proxied = ROUTE.match(scope["raw_path"])
+            await (self._proxied if is_proxied else self._framework)(scope, receive, answer)
+        except LandbridgeError as error:
+            await answer.fail(error)
+        except Exception as error:
+            request_id = secrets.token_hex(8)
+            log.exception("request failed", request_id=request_id, route=scope["path"].split("/")[-1][:32])
+            await answer.fail(LandbridgeError("Something went wrong here.", meta={"requestId": request_id}), error)
+
+    def _without_prefix(self, scope: Any) -> Any:
+        for prefix in self._prefixes:
+            if scope["path"].startswith(f"{prefix}/"):
+                path, raw = scope["path"][len(prefix) :], scope["raw_path"][len(prefix) :]
+                return {**scope, "path": path, "raw_path": raw}
+        return scope
+
+    async def _is_preflight_or_stranger(self, scope: Any, answer: "_Answer", origin: str) -> bool:
+        """Answer a preflight, and return whether the request has been answered; raise for a stranger's page."""
+        if scope["method"] == "OPTIONS" and header(scope["headers"], b"access-control-request-method"):
+            asked = header(scope["headers"], b"access-control-request-headers") or ""
+            await answer.preflight(asked)
+            return True
+        if (project := _PROJECT.match(scope["path"])) and origin not in self._own_origins:
+            await self._check_origin(project[1], origin)
+        return False
+
+    async def _check_origin(self, project_id: str, origin: str) -> None:
+        try:
+            facts = await self._rooms.projects.facts(project_id)
+        except NotFound:
+            return  # the route says so itself
+        if origin not in facts.allowed_origins:
+            raise OriginNotAllowed(f"This project does not allow pages of {origin[:200]}.")
+
+
+class _Answer:
+    """The way out of one request, which puts the CORS headers on whatever is sent."""
+
+    def __init__(self, send: Any, origin: str | None) -> None:
+        self.send = send
+        self._cors: Headers = _cors(origin) if origin else []
+        self._started = False
+
+    async def __call__(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            self._started = True
+            message = {**message, "headers": [*message["headers"], *self._cors]}
+        await self.send(message)
+
+    async def preflight(self, asked: str) -> None:
+        """Let the browser go on: who may really call is decided when it does."""
+        headers = [
+            (b"access-control-allow-methods", _METHODS),
+            (b"access-control-allow-headers", asked.encode("latin-1", "replace")),
+            (b"access-control-max-age", b"600"),
+            (b"content-length", b"0"),
+        ]
+        await self({"type": "http.response.start", "status": 204, "headers": headers})
+        await self({"type": "http.response.body", "body": b""})
+
+    async def fail(self, error: LandbridgeError, cause: Exception | None = None) -> None:
+        """Send an error; once an answer has begun, break it off, so that nobody takes the part for the whole."""
+        if self._started:
+            raise cause or error
+        if isinstance(error, StoreFailed):
+            log.error("the database failed", exc_info=error)
+        status, headers, body = error_answer(error)
+        headers.append((b"content-length", str(len(body)).encode()))
+        await self({"type": "http.response.start", "status": status, "headers": headers})
+        await self({"type": "http.response.body", "body": body})
+
+
+def _cors(origin: str) -> Headers:
+    return [
+        (b"access-control-allow-origin", origin.encode("latin-1", "replace")),
+        (b"access-control-expose-headers", b"*"),
+        (b"vary", b"Origin"),
+    ]
+
+
+def _prefixes(settings: Settings) -> tuple[str, ...]:
+    """Return the path prefixes of the public URLs, for a reverse proxy that does not strip them."""
+    urls = (
+        settings.base_url,
+        settings.zeus_url,
+        settings.connect_url,
+        settings.passport_url,
+        settings.hermes_public_url or "",
+        settings.worker_proxy_public_url or "",
+    )
+    return tuple(sorted({path for url in urls if (path := urlsplit(url).path.rstrip("/"))}, key=len, reverse=True))
+
+
+def _own_origins(settings: Settings) -> frozenset[str]:
+    urls = (settings.base_url, settings.zeus_url, settings.connect_url, settings.passport_url)
+    return frozenset(f"{parts.scheme}://{parts.netloc}" for parts in map(urlsplit, urls))

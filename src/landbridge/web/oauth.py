@@ -1,0 +1,88 @@
+"""The browser's way through a sign-in: the nonce page before the provider, the callback after it."""
+
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from landbridge.connections.sign_ins import LIFETIME, cookie_name
+from landbridge.errors import LandbridgeError
+from landbridge.store.sign_ins import SignInRow
+from landbridge.web.pages import connected_page, failed_page, nonce_page
+from landbridge.web.rooms import Rooms
+
+_HOPPED = "landbridge_hop"
+
+
+def router(rooms: Rooms) -> APIRouter:
+    """Return the pages that a sign-in's window shows."""
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.get("/projects/{project_id}/sdk/actions/oauth-nonce")
+    async def nonce(request: Request, project_id: str) -> Response:
+        query = request.query_params
+        try:
+            caller = await rooms.access.user(project_id, query.get("userToken", ""))
+            facts = await rooms.projects.facts(project_id)
+        except LandbridgeError as error:
+            return failed_page(error.message, status=error.status)
+        integration, app_origin = query.get("action", ""), query.get("originForPostMessage", "")
+        if refusal := _refusal(request, app_origin, facts.allowed_origins):
+            await rooms.sign_ins.refuse_nonce(caller, integration, refusal)
+            return failed_page(refusal)
+        response = nonce_page(app_origin)
+        response.set_cookie(
+            cookie_name(project_id, caller.user_id, integration),
+            await rooms.sign_ins.give_nonce(caller, integration),
+            max_age=int(LIFETIME.total_seconds()),
+            path="/",
+            httponly=True,
+            samesite="lax",
+            secure=rooms.settings.zeus_url.startswith("https:"),
+        )
+        return response
+
+    @routes.get("/oauth")
+    async def callback(request: Request) -> Response:
+        query = request.query_params
+        sign_in = await rooms.sign_ins.find(query.get("state", ""))
+        if sign_in is None:
+            return failed_page("This sign-in is over or unknown. Go back to the app and connect from there.")
+        cookie = request.cookies.get(cookie_name(sign_in.project_id, sign_in.user_id, sign_in.integration))
+        if cookie is None and _must_hop(rooms, request):
+            return RedirectResponse(f"{rooms.settings.zeus_url}/oauth?{request.url.query}&{_HOPPED}=1", 303)
+        return await _finished(rooms, sign_in, cookie, request)
+
+    return routes
+
+
+async def _finished(rooms: Rooms, sign_in: SignInRow, cookie: str | None, request: Request) -> Response:
+    query = request.query_params
+    outcome = await rooms.sign_ins.finish(sign_in, cookie, code=query.get("code"), error=query.get("error"))
+    if outcome.connected:
+        return connected_page(outcome.message)
+    return failed_page(outcome.message, status=200, closes=True)
+
+
+def _refusal(request: Request, app_origin: str, allowed: frozenset[str]) -> str | None:
+    """Return why this browser gets no cookie, or None if the project's own page sent it here.
+
+    The browser says who sent it, in `Referer`, and a page can hide itself there but not pose as another. Without this,
+    an attacker could send a victim here with the attacker's own user token, and then to the attacker's sign-in.
+    """
+    if app_origin not in allowed:
+        return "The page that opened this window is not one of the project's allowed origins."
+    referrer = urlsplit(request.headers.get("referer", ""))
+    if f"{referrer.scheme}://{referrer.netloc}" != app_origin:
+        return (
+            "This window was not opened by the app, or the app's page hides itself (Referrer-Policy: no-referrer). "
+            "Start from the app; its developers can set Referrer-Policy: strict-origin-when-cross-origin."
+        )
+    return None
+
+
+def _must_hop(rooms: Rooms, request: Request) -> bool:
+    """Return whether the cookie may lie with another host of ours: the nonce page's, if the callback has its own."""
+    hosts = {urlsplit(url).hostname for url in (rooms.settings.zeus_url, rooms.settings.passport_url)}
+    return len(hosts) == 2 and _HOPPED not in request.query_params

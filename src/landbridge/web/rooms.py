@@ -1,0 +1,30 @@
+"""What the pages and routes are given: the rooms below, assembled by `app`."""
+
+from dataclasses import dataclass
+
+from landbridge.access import Access
+from landbridge.catalog import Catalog
+from landbridge.clock import Clock
+from landbridge.connections.accounts import Accounts
+from landbridge.connections.sign_ins import SignIns
+from landbridge.projects import Projects
+from landbridge.proxy import Proxy
+from landbridge.settings import Settings
+from landbridge.store.database import Database
+from landbridge.telemetry import Metrics
+
+
+@dataclass(frozen=True)
+class Rooms:
+    """The rooms that HTTP leads to."""
+
+    settings: Settings
+    clock: Clock
+    database: Database
+    catalog: Catalog
+    projects: Projects
+    access: Access
+    accounts: Accounts
+    sign_ins: SignIns
+    proxy: Proxy
+    metrics: Metrics

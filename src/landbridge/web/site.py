@@ -1,0 +1,105 @@
+"""The whole web application: the gate in front, the framework with its routers behind it."""
+
+from importlib.resources import files
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+
+from landbridge import __version__
+from landbridge.errors import InvalidRequest, LandbridgeError, NotFound
+from landbridge.web import api, oauth, sdk
+from landbridge.web.answers import error_answer
+from landbridge.web.gate import Gate
+from landbridge.web.rooms import Rooms
+
+_STATIC = files("landbridge.web") / "static"
+
+
+def build(rooms: Rooms) -> Gate:
+    """Return the ASGI application."""
+    framework = FastAPI(
+        title="Landbridge",
+        version=__version__,
+        summary="Manage projects, keys, integrations and connections.",
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+    )
+    for router in (sdk.router(rooms), oauth.router(rooms), api.router(rooms)):
+        framework.include_router(router)
+    _add_portal(framework, rooms)
+    _add_health(framework, rooms)
+    _add_error_handlers(framework)
+    return Gate(rooms, framework)
+
+
+def _add_portal(framework: FastAPI, rooms: Rooms) -> None:
+    @framework.get("/ui", include_in_schema=False)
+    async def portal() -> Response:
+        framers = " ".join(await rooms.projects.allowed_framers()) or "'none'"
+        policy = (
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'none'; "
+            f"base-uri 'none'; form-action 'none'; frame-ancestors {framers}"
+        )
+        return FileResponse(
+            str(_STATIC / "portal.html"),
+            headers={"Content-Security-Policy": policy, "Cache-Control": "no-cache", "Referrer-Policy": "no-referrer"},
+        )
+
+    @framework.get("/ui/{name}", include_in_schema=False)
+    async def portal_asset(name: str) -> Response:
+        if name not in {"portal.js", "portal.css"}:
+            raise NotFound("There is no such file.")
+        return FileResponse(str(_STATIC / name), headers={"Cache-Control": "no-cache"})
+
+    @framework.get("/integrations/{name}.svg", include_in_schema=False)
+    async def icon(name: str) -> Response:
+        return Response(rooms.catalog.get(name).icon, media_type="image/svg+xml", headers=_ICON_HEADERS)
+
+
+_ICON_HEADERS = {
+    "Cache-Control": "public, max-age=86400",
+    "Access-Control-Allow-Origin": "*",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
+}
+
+
+def _add_health(framework: FastAPI, rooms: Rooms) -> None:
+    @framework.get("/healthz", include_in_schema=False)
+    async def alive() -> Response:
+        return PlainTextResponse("ok")
+
+    @framework.get("/readyz", include_in_schema=False)
+    async def ready() -> Response:
+        await rooms.database.check()
+        return PlainTextResponse("ok")
+
+    @framework.get("/metrics", include_in_schema=False)
+    async def metrics() -> Response:
+        return Response(rooms.metrics.exposition(), media_type="text/plain; version=0.0.4")
+
+
+def _add_error_handlers(framework: FastAPI) -> None:
+    async def ours(_request: Request, error: Exception) -> Response:
+        assert isinstance(error, LandbridgeError)
+        status, headers, body = error_answer(error)
+        return Response(body, status, headers={name.decode(): value.decode() for name, value in headers})
+
+    async def invalid(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        problems = [{"where": list(map(str, one["loc"])), "problem": one["msg"]} for one in error.errors()]
+        where = ".".join(problems[0]["where"]) if problems else "the request"
+        told = InvalidRequest(f"{where}: {problems[0]['problem']}" if problems else where, meta={"problems": problems})
+        return await ours(request, told)
+
+    async def http(_request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        body = (NotFound if error.status_code == 404 else InvalidRequest)(str(error.detail)).body()
+        return JSONResponse({**body, "status": error.status_code}, error.status_code, headers=error.headers)
+
+    handlers: dict[Any, Any] = {LandbridgeError: ours, RequestValidationError: invalid, HTTPException: http}
+    for kind, handler in handlers.items():
+        framework.add_exception_handler(kind, handler)

@@ -1,0 +1,63 @@
+"""Time's way in: what is done because its hour has come, and not because anybody asked."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+import structlog
+
+from landbridge.clock import Clock
+from landbridge.connections.tokens import Tokens
+from landbridge.errors import LandbridgeError
+from landbridge.store import projects, sign_ins
+from landbridge.store.database import Database
+
+log = structlog.get_logger(__name__)
+
+REFRESH_EVERY = timedelta(seconds=30)
+CLEAN_EVERY = timedelta(minutes=10)
+
+
+class Worker:
+    """The background work: tokens refreshed ahead of their end, idle accounts kept alive, what has expired deleted.
+
+    Any number may run side by side: a refresh is leased, and deleting twice is deleting once.
+    """
+
+    def __init__(self, database: Database, tokens: Tokens, clock: Clock) -> None:
+        self._database = database
+        self._tokens = tokens
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._database.watch())
+            tasks.create_task(every(REFRESH_EVERY, self._refresh, self._clock))
+            tasks.create_task(every(CLEAN_EVERY, self.clean, self._clock))
+
+    async def _refresh(self) -> None:
+        if refreshed := await self._tokens.renew_due():
+            log.info("tokens refreshed ahead", count=refreshed)
+
+    async def clean(self) -> None:
+        """Delete sign-ins, nonces, short-lived keys and news whose time is over."""
+        now = self._clock.now()
+        async with self._database.begin() as tx:
+            await sign_ins.delete_expired(tx, now)
+            await projects.delete_expired_signing_keys(tx, now)
+        await self._database.drop_old_news()
+
+
+async def every(interval: timedelta, job: Callable[[], Awaitable[object]], clock: Clock) -> None:
+    """Do a job again and again, a little irregularly, so that many processes do not do it at the same moment.
+
+    A failure is logged and the job tried again at its next time.
+    """
+    while True:
+        await clock.sleep(interval * random.uniform(0.8, 1.2))  # noqa: S311 - spreads work, hides nothing
+        try:
+            await job()
+        except LandbridgeError as error:
+            log.warning("background work failed", job=job.__name__, code=error.code, reason=error.message)

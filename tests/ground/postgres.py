@@ -18,7 +18,7 @@ from uuid import uuid4
 import asyncpg
 
 FORGETFUL = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
-"""Settings for tests that never pull the plug: a database is made in a third of the time."""
+"""Settings for tests that never pull the plug."""
 
 
 class PostgresServer:
@@ -33,7 +33,8 @@ class PostgresServer:
     def database(self) -> Iterator[str]:
         """Make an empty database, hand out its URL, and drop it whoever is still connected."""
         name = f"test_{uuid4().hex}"
-        self._loop.run_until_complete(self._execute(f"CREATE DATABASE {name}"))
+        # Copying the template's files takes a third of the time that logging them does, while nothing is synced.
+        self._loop.run_until_complete(self._execute(f"CREATE DATABASE {name} STRATEGY file_copy"))
         try:
             yield urlunsplit(urlsplit(self._url)._replace(path=f"/{name}"))
         finally:

@@ -60,4 +60,4 @@ async def every(interval: timedelta, job: Callable[[], Awaitable[object]], clock
         try:
             await job()
         except LandbridgeError as error:
-            log.warning("background work failed", job=job.__name__, code=error.code, reason=error.message)
+            log.warning("background work failed", job=job.__name__, error=error.code, reason=error.message)

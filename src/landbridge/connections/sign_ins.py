@@ -361,7 +361,7 @@ class SignIns:
 
     async def _record(self, row: SignInRow, failure: LandbridgeError) -> None:
         self._metrics.installs.labels(failure.code).inc()
-        log.info("sign-in failed", project=row.project_id, integration=row.integration, code=failure.code)
+        log.info("sign-in failed", project=row.project_id, integration=row.integration, error=failure.code)
         async with self._database.begin() as tx:
             await store.finish(tx, row, failure=failure.body())
 

@@ -314,7 +314,7 @@ class Tokens:
                 remedy=error.meta.get("providerRemedy", error.remedy),
             )
         elif not isinstance(error, ProviderBusy):
-            log.warning("refresh failed at the provider", connection=row.id, code=error.code, **error.meta)
+            log.warning("refresh failed at the provider", connection=row.id, error=error.code, **error.meta)
         async with self._database.begin() as tx:
             await store.save_refresh_failure(
                 tx, row, refresh_error=error.message, updated_at=self._clock.now(), **changes

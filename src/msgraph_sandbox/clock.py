@@ -1,0 +1,32 @@
+"""The sandbox's time, which a test may move forward."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+
+class Clock:
+    """Tells the time in UTC: the machine's, plus what a test has added to it. It never goes back."""
+
+    def __init__(self) -> None:
+        self._ahead = timedelta()
+
+    def now(self) -> datetime:
+        """Return the sandbox's present."""
+        return datetime.now(UTC) + self._ahead
+
+    def timestamp(self) -> float:
+        """Return the sandbox's present in seconds since 1970."""
+        return self.now().timestamp()
+
+    def advance(self, by: timedelta) -> datetime:
+        """Move the present forward and return it. It cannot go back: tokens and change logs rely on order."""
+        if by < timedelta():
+            raise ValueError("The sandbox's clock only moves forward.")
+        self._ahead += by
+        return self.now()
+
+
+def zulu(moment: datetime) -> str:
+    """Return `2026-01-31T05:56:19Z`, the form that Graph writes with whole seconds."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,124 @@
+"""Contents of files: small ones in memory, the rest on disk until the last file that has them goes."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import weakref
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import BinaryIO
+
+from msgraph_sandbox.drive.hashes import QuickXor
+
+IN_MEMORY = 32 * 1024
+_READ = 512 * 1024
+
+
+class Blob:
+    """Immutable contents, shared by every file and version that has them."""
+
+    __slots__ = ("__weakref__", "data", "hash", "path", "size")
+
+    def __init__(self, size: int, quick_xor: str, data: bytes | None, path: Path | None) -> None:
+        self.size = size
+        self.hash = quick_xor
+        self.data = data
+        self.path = path
+
+    async def read(self, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
+        """Yield the bytes from `start` up to `stop`, at constant memory."""
+        stop = self.size if stop is None else stop
+        if self.data is not None:
+            yield self.data[start:stop]
+            return
+        assert self.path is not None
+        with self.path.open("rb", buffering=0) as file:
+            file.seek(start)
+            while start < stop and (chunk := file.read(min(_READ, stop - start))):
+                start += len(chunk)
+                yield chunk
+
+    def whole(self) -> bytes:
+        """Return all of it; for small contents and for saving."""
+        return self.data if self.data is not None else self.path.read_bytes() if self.path else b""
+
+
+class Writer:
+    """Contents on their way in."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._memory: bytearray | None = bytearray()
+        self._file: BinaryIO | None = None
+        self._hash = QuickXor()
+
+    @property
+    def size(self) -> int:
+        """How many bytes there are so far."""
+        return self._hash.length
+
+    def write(self, chunk: bytes) -> None:
+        """Append `chunk`."""
+        self._hash.update(chunk)
+        if self._memory is not None and self.size <= IN_MEMORY:
+            self._memory += chunk
+            return
+        if self._file is None:
+            self._file = self._path.open("w+b", buffering=0)
+            self._file.write(self._memory or b"")
+            self._memory = None
+        self._file.write(chunk)
+
+    def mark(self) -> QuickXor:
+        """Return the present state, for `rewind`."""
+        return self._hash.copy()
+
+    def rewind(self, mark: QuickXor) -> None:
+        """Forget what was written since `mark`."""
+        self._hash = mark
+        if self._memory is not None:
+            del self._memory[mark.length :]
+        elif self._file is not None:
+            self._file.seek(mark.length)
+            self._file.truncate()
+
+    def finish(self) -> Blob:
+        """Return the contents; the writer is done."""
+        digest = self._hash.digest()
+        if self._memory is not None:
+            return Blob(self.size, digest, bytes(self._memory), None)
+        assert self._file is not None
+        self._file.close()
+        blob = Blob(self.size, digest, None, self._path)
+        weakref.finalize(blob, _remove, self._path).atexit = False
+        return blob
+
+    def discard(self) -> None:
+        """Throw the contents away."""
+        if self._file is not None:
+            self._file.close()
+            _remove(self._path)
+
+
+class Blobs:
+    """Where contents live: a folder on disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._numbers = itertools.count(1)
+
+    def writer(self) -> Writer:
+        """Return a writer for new contents."""
+        return Writer(self.folder / f"{next(self._numbers)}.blob")
+
+    def of(self, data: bytes) -> Blob:
+        """Return `data` as a blob."""
+        writer = self.writer()
+        writer.write(data)
+        return writer.finish()
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()

@@ -1,0 +1,302 @@
+"""A drive: the operations on its tree, each of which keeps names unique, sizes right and the change log complete."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import itertools
+from dataclasses import replace
+from datetime import datetime
+from typing import Literal
+
+from msgraph_sandbox.clock import Clock
+from msgraph_sandbox.drive.blobs import Blob
+from msgraph_sandbox.drive.changes import ChangeLog
+from msgraph_sandbox.drive.items import Actor, Children, Item, Version
+from msgraph_sandbox.drive.names import check_name, check_path, key_of, numbered
+from msgraph_sandbox.drive.refusals import GraphRefused, access_denied, bad_request, name_taken, not_found
+
+Kind = Literal["personal", "business", "documentLibrary"]
+Conflict = Literal["fail", "replace", "rename"]
+_VERSIONS_KEPT = 100
+
+
+class Drive:
+    """One OneDrive."""
+
+    def __init__(self, name: str, kind: Kind, owner: Actor, clock: Clock, *, quota: int = 5 * 1024**4) -> None:
+        digest = hashlib.sha256(f"drive|{name}".encode()).digest()
+        self.id = digest[:8].hex().upper() if kind == "personal" else "b!" + _base64url(digest + digest[:16])
+        self.name = name
+        self.kind = kind
+        self.owner = owner
+        self.quota = quota
+        self.created = clock.now()
+        self.items: dict[str, Item] = {}
+        self.bin: dict[str, Item] = {}
+        self.log: ChangeLog[Item] = ChangeLog()
+        self._clock = clock
+        self._numbers = itertools.count(1)
+        self.root = self._new("root", None, owner, folder=True, item_id=self._root_id(digest))
+        self._touch(self.root)
+
+    @property
+    def personal(self) -> bool:
+        """Whether it belongs to a personal account."""
+        return self.kind == "personal"
+
+    def _root_id(self, digest: bytes) -> str:
+        if self.personal:
+            return f"{self.id}!sea8cc6beffdb43d7976fbc7da445c639"
+        return "01" + base64.b32encode(digest).decode()[:6] + "V6Y2GOVW7725BZO354PWSELRRZ"[:26]
+
+    def _next_id(self) -> str:
+        digest = hashlib.sha1(f"{self.id}|{next(self._numbers)}".encode(), usedforsecurity=False)
+        if self.personal:
+            return f"{self.id}!s{digest.hexdigest()[:32]}"
+        return "01" + base64.b32encode(digest.digest()).decode()
+
+    # Finding
+
+    def item(self, item_id: str) -> Item:
+        """Return the item of that id (`root` is an alias), or refuse with 404."""
+        found = self.root if item_id == "root" else self.items.get(item_id)
+        if found is None:
+            raise not_found()
+        return found
+
+    def child(self, folder: Item, name: str) -> Item | None:
+        """Return the child of that name, whatever its case, or None."""
+        return folder.children.get(self.key(name)) if folder.children is not None else None
+
+    def key(self, name: str) -> str:
+        """Return the key of a name on this drive."""
+        return key_of(name, personal=self.personal)
+
+    def walk_to(self, start: Item, names: list[str]) -> Item:
+        """Return the item at a relative path, or refuse with 404."""
+        item = start
+        for name in names:
+            found = self.child(item, name)
+            if found is None:
+                raise not_found()
+            item = found
+        return item
+
+    # Changing
+
+    def create_folder(self, parent: Item, name: str, conflict: Conflict, by: Actor) -> Item:
+        """Return a new folder, or the existing one if `conflict` is `replace`."""
+        self._check_place(parent, name)
+        taken = self.child(parent, name)
+        if taken is not None and conflict == "replace" and taken.is_folder:
+            return taken
+        if taken is not None and conflict != "rename":
+            raise name_taken()
+        item = self._new(self.free_name(parent, name, folder=True), parent, by, folder=True)
+        self._attach(item, parent)
+        return item
+
+    def put_file(self, parent: Item, name: str, blob: Blob, conflict: Conflict, by: Actor) -> tuple[Item, bool]:
+        """Return the file that now has the contents, and whether it is new."""
+        self._check_place(parent, name)
+        taken = self.child(parent, name)
+        if taken is not None and conflict != "rename":
+            if conflict == "fail" or taken.is_folder:
+                raise name_taken()
+            return self.replace_content(taken, blob, by), False
+        self.check_room(blob.size)
+        item = self._new(self.free_name(parent, name, folder=False), parent, by, blob=blob)
+        item.size = blob.size
+        self._attach(item, parent)
+        return item, True
+
+    def replace_content(self, item: Item, blob: Blob, by: Actor) -> Item:
+        """Give a file new contents, keeping the former ones as a version."""
+        if item.blob is None:
+            raise bad_request("Content can only be written to a file.")
+        self.check_room(blob.size - item.size)
+        now = self._clock.now()
+        versions = item.more.versions
+        versions.append(Version(f"{item.content_version}.0", item.blob, item.modified, item.modified_by))
+        del versions[:-_VERSIONS_KEPT]
+        grown = blob.size - item.size
+        item.blob, item.size = blob, blob.size
+        item.content_version += 1
+        item.client_modified = now
+        self._resize(item, grown)
+        self._changed(item, by, now)
+        return item
+
+    def edit(
+        self,
+        item: Item,
+        by: Actor,
+        *,
+        name: str | None = None,
+        parent: Item | None = None,
+        created: datetime | None = None,
+        modified: datetime | None = None,
+        description: str | None = None,
+        conflict: Conflict = "fail",
+    ) -> Item:
+        """Rename, move or describe an item."""
+        if name is not None or parent is not None:
+            self._move(item, parent or item.parent, name or item.name, conflict)
+        item.client_created = created or item.client_created
+        item.client_modified = modified or item.client_modified
+        if description is not None:
+            item.more.description = description or None
+        self._changed(item, by, self._clock.now())
+        return item
+
+    def delete(self, item: Item, *, forever: bool = False) -> None:
+        """Send an item and everything below it to the recycle bin, or out of the world."""
+        if item is self.root:
+            raise access_denied("The root folder cannot be deleted.")
+        parent = item.parent
+        assert parent is not None
+        self._detach(item)
+        for one in item.walk():
+            one.alive = False
+            del self.items[one.id]
+            self._touch(one)
+        if not forever:
+            item.more.deleted = self._clock.now()
+            self.bin[item.id] = item
+        self._touch_line(parent)
+
+    def restore(self, item_id: str, parent: Item | None, name: str | None, by: Actor) -> Item:
+        """Bring an item back from the recycle bin."""
+        item = self.bin.get(item_id)
+        if item is None:
+            raise not_found()
+        home = parent or item.parent
+        assert home is not None
+        if not home.alive:
+            raise not_found("The folder that the item was in no longer exists.")
+        self._check_place(home, name or item.name)
+        if self.child(home, name or item.name) is not None:
+            raise name_taken()
+        del self.bin[item_id]
+        item.name, item.more.deleted = name or item.name, None
+        for one in item.walk():
+            one.alive = True
+            self.items[one.id] = one
+            self._touch(one)
+        self._attach(item, home)
+        return item
+
+    def copy(self, source: Item, parent: Item, name: str, conflict: Conflict, by: Actor) -> Item:
+        """Return a copy of `source` (of this drive or another) with all that is below it; contents are shared."""
+        if parent.inside(source):
+            raise bad_request("A folder cannot be copied into itself.")
+        if source.blob is not None:
+            copied = self.put_file(parent, name, source.blob, conflict, by)[0]
+        else:
+            copied = self.create_folder(parent, name, conflict, by)
+            for child in list(source.children or ()):
+                self.copy(child, copied, child.name, conflict, by)
+        copied.client_created, copied.client_modified = source.client_created, source.client_modified
+        if source.extras is not None:
+            copied.extras = replace(source.extras, versions=[], permissions={}, special=None, deleted=None)
+        return copied
+
+    def check_room(self, more: int) -> None:
+        """Refuse with 507 if `more` bytes do not fit into the quota."""
+        if more > 0 and self.root.size + more > self.quota:
+            raise GraphRefused(507, "quotaLimitReached", "Insufficient Space Available")
+
+    def free_name(self, parent: Item, name: str, *, folder: bool) -> str:
+        """Return `name`, or with the first number that makes it free."""
+        if self.child(parent, name) is None:
+            return name
+        tries = (numbered(name, number, folder=folder) for number in itertools.count(1))
+        return next(free for free in tries if self.child(parent, free) is None)
+
+    # Inside
+
+    def _check_place(self, parent: Item, name: str) -> None:
+        if parent.children is None:
+            raise bad_request("The parent is not a folder.")
+        check_name(name, in_root=parent is self.root, business=not self.personal)
+        above = parent.path()
+        check_path(f"{above}/{name}" if above else name)
+
+    def _new(
+        self,
+        name: str,
+        parent: Item | None,
+        by: Actor,
+        *,
+        folder: bool = False,
+        blob: Blob | None = None,
+        item_id: str | None = None,
+    ) -> Item:
+        now = self._clock.now()
+        item = Item(item_id or self._next_id(), name, parent, now, now, now, now, by, by, blob)
+        if folder:
+            item.children = Children()
+        self.items[item.id] = item
+        return item
+
+    def _move(self, item: Item, parent: Item | None, name: str, conflict: Conflict) -> None:
+        if parent is None:
+            raise access_denied("The root folder cannot be renamed or moved.")
+        self._check_place(parent, name)
+        if parent.inside(item):
+            raise bad_request("A folder cannot be moved into itself.")
+        taken = self.child(parent, name)
+        if taken is not None and taken is not item:
+            if conflict == "fail" or (conflict == "replace" and taken.is_folder):
+                raise name_taken()
+            if conflict == "replace":
+                self.delete(taken)
+            name = self.free_name(parent, name, folder=item.is_folder)
+        old = item.parent
+        self._detach(item)
+        item.name = name
+        self._attach(item, parent)
+        if old is not None and old is not parent:
+            self._touch_line(old)
+
+    def _attach(self, item: Item, parent: Item) -> None:
+        assert parent.children is not None
+        item.parent = parent
+        parent.children.add(self.key(item.name), item)
+        parent.modified = self._clock.now()
+        self._resize(item, item.size)
+        self._touch(item)
+        self._touch_line(parent)
+
+    def _detach(self, item: Item) -> None:
+        assert item.parent is not None
+        assert item.parent.children is not None
+        item.parent.children.remove(self.key(item.name))
+        item.parent.modified = self._clock.now()
+        self._resize(item, -item.size)
+
+    def _resize(self, item: Item, by: int) -> None:
+        for folder in item.ancestors():
+            folder.size += by
+
+    def _changed(self, item: Item, by: Actor, now: datetime) -> None:
+        item.version += 1
+        item.modified, item.modified_by = now, by
+        self._touch(item)
+        if item.parent is not None:
+            self._touch_line(item.parent)
+
+    def _touch_line(self, folder: Item) -> None:
+        # A change shows in every folder above it: delta reports them, and on personal drives their cTag changes.
+        line = [folder, *folder.ancestors()]
+        for one in line:
+            one.content_version += 1
+            self._touch(one)
+
+    def _touch(self, item: Item) -> None:
+        self.log.touch(item, self._clock.timestamp())
+
+
+def _base64url(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()

@@ -1,0 +1,92 @@
+"""All drives of the sandbox, and the signed URLs that lead to their contents without a token."""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass, field
+from urllib.parse import urlencode
+
+from msgraph_sandbox.clock import Clock
+from msgraph_sandbox.drive.blobs import Blobs
+from msgraph_sandbox.drive.drive import Drive
+from msgraph_sandbox.drive.items import Item
+from msgraph_sandbox.drive.refusals import GraphRefused, not_found
+from msgraph_sandbox.switches import Switches
+
+_SIGNING_KEY = b"The sandbox protects nothing; this only makes an altered URL fail as a real one does."
+
+
+@dataclass(slots=True)
+class Origins:
+    """The origins of the sandbox's hosts."""
+
+    login: str
+    graph: str
+    upload: str
+    download: str
+    monitor: str
+
+
+@dataclass(slots=True)
+class Library:
+    """The drives by id."""
+
+    clock: Clock
+    switches: Switches
+    blobs: Blobs
+    origins: Origins
+    drives: dict[str, Drive] = field(default_factory=dict)
+
+    def add(self, drive: Drive) -> Drive:
+        """Add a drive."""
+        self.drives[drive.id] = drive
+        return drive
+
+    def drive(self, drive_id: str) -> Drive:
+        """Return the drive of that id, or refuse with 404.
+
+        A personal drive's id is hexadecimal; some endpoints give it in lower case or without its leading zero, and
+        all mean it.
+        """
+        found = self.drives.get(drive_id) or self.drives.get(drive_id.upper().zfill(16))
+        if found is None:
+            raise not_found()
+        return found
+
+    def app_folder(self, drive: Drive, application: str) -> Item | None:
+        """Return the application's own folder on a drive, if it has one yet."""
+        apps = drive.child(drive.root, "Apps")
+        return drive.child(apps, application) if apps is not None else None
+
+    def download_url(self, drive: Drive, item: Item) -> str:
+        """Return a URL that gives the item's contents to whoever has it, for as long as the switch says."""
+        expires = int(self.clock.timestamp() + self.switches.download_url_seconds)
+        query = {
+            "UniqueId": item.id,
+            "Translate": "false",
+            "tempauth": f"v1.{expires:x}.{_sign(drive.id, item.id, expires)}",
+            "ApiVersion": "2.0",
+            "driveId": drive.id,
+        }
+        return f"{self.origins.download}/_layouts/15/download.aspx?{urlencode(query)}"
+
+    def downloadable(self, query: dict[str, str]) -> tuple[Drive, Item]:
+        """Return what such a URL leads to. An altered signature is refused with 401, an expired one with 403."""
+        drive_id, item_id = query.get("driveId", ""), query.get("UniqueId", "")
+        version, _, signed = query.get("tempauth", "").partition(".")
+        expiry, _, signature = signed.partition(".")
+        try:
+            expires = int(expiry, 16)
+        except ValueError:
+            expires = 0
+        right = hmac.compare_digest(signature.encode(), _sign(drive_id, item_id, expires).encode())
+        if version != "v1" or not right:
+            raise GraphRefused(401, "unauthenticated", "The pre-authenticated URL is not valid.")
+        if expires <= self.clock.timestamp():
+            raise GraphRefused(403, "accessDenied", "The pre-authenticated URL has expired.", inner="tempAuthExpired")
+        drive = self.drive(drive_id)
+        return drive, drive.item(item_id)
+
+
+def _sign(drive_id: str, item_id: str, expires: int) -> str:
+    return hmac.new(_SIGNING_KEY, f"{drive_id}|{item_id}|{expires}".encode(), "sha256").hexdigest()

@@ -1,0 +1,114 @@
+"""The door of the sandbox: every request passes here, meets its faults, and is written into the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from msgraph_sandbox.faults import Planted, truncated
+from msgraph_sandbox.http import (
+    BadRequest,
+    Disconnected,
+    Receive,
+    Refusal,
+    Request,
+    Response,
+    Scope,
+    Send,
+    send_response,
+)
+from msgraph_sandbox.ledger import Entry, Ledger
+from msgraph_sandbox.operation import Operation, Service
+from msgraph_sandbox.world import World
+
+log = logging.getLogger("msgraph_sandbox")
+
+
+class Gateway:
+    """An ASGI application in front of one service."""
+
+    def __init__(self, world: World, service: Service) -> None:
+        self._world = world
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        started = time.perf_counter()
+        request = Request(scope, receive)
+        request.asked_at = self._world.clock.now().strftime("%Y-%m-%dT%H:%M:%S")
+        entry = _entry(request, self._service.name, self._world.ledger)
+        try:
+            response = await self._answer(request, entry)
+            if response is None:
+                request.transport.abort()
+                await request.gone()
+                return
+            self._service.decorate(request, response)
+            entry.status = response.status
+            self._world.ledger.write(entry)
+            entry.bytes_out = await send_response(response, send)
+        except Disconnected:
+            entry.error = "disconnected"
+        finally:
+            entry.bytes_in = request.received
+            entry.milliseconds = round((time.perf_counter() - started) * 1000, 3)
+
+    async def _answer(self, request: Request, entry: Entry) -> Response | None:
+        """Return the answer, or None if a fault breaks the connection instead."""
+        try:
+            operation = await self._service.route(request)
+            _identify(entry, operation)
+            faults = self._world.faults
+            planted = faults.strike(self._service.name, operation.name, request, operation.user, operation.client_id)
+            if planted is None:
+                return await operation.call()
+            return await self._spoilt(request, entry, operation, planted)
+        except Refusal as refusal:
+            entry.error = str(refusal)
+            return self._service.refuse(request, refusal)
+        except Disconnected:
+            raise
+        except Exception:
+            log.exception("%s %s failed", request.method, request.raw_target)
+            entry.error = "generalException"
+            return self._service.refuse(request, BadRequest("An unexpected error occurred in the sandbox.", 500))
+
+    async def _spoilt(self, request: Request, entry: Entry, operation: Operation, planted: Planted) -> Response | None:
+        fault = planted.fault
+        entry.fault = planted.name
+        if fault.delay:
+            await asyncio.sleep(fault.delay)
+        if fault.effect == "reset":
+            entry.error = "reset"
+            self._world.ledger.write(entry)
+            return None
+        if fault.effect in ("delay", "truncate"):
+            response = await operation.call()
+            return truncated(response, request) if fault.effect == "truncate" else response
+        entry.error = fault.code or str(fault.status)
+        response = self._service.fault(request, fault.status, fault.code, fault.message, fault.inner_code)
+        response.headers |= {**fault.retry_header(self._world.clock.now()), **fault.headers}
+        return response
+
+
+def _entry(request: Request, service: str, ledger: Ledger) -> Entry:
+    return Entry(
+        number=ledger.next_number(),
+        at=request.asked_at + "Z",
+        service=service,
+        operation="unknown",
+        method=request.method,
+        target=request.raw_target,
+        user_agent=request.headers.get("user-agent", ""),
+        authorized="authorization" in request.headers,
+        request_id=request.id,
+        client_request_id=request.client_request_id,
+    )
+
+
+def _identify(entry: Entry, operation: Operation) -> None:
+    entry.operation = operation.name
+    entry.user = operation.user
+    entry.client_id = operation.client_id
+    entry.grant_type = operation.grant_type

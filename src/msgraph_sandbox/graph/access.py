@@ -1,0 +1,78 @@
+"""Who may do what on Graph: the bearer token, the scopes it carries, and the drives it opens."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgraph_sandbox.drive.refusals import GraphRefused, access_denied
+from msgraph_sandbox.http import Request
+from msgraph_sandbox.identity.tokens import AccessGrant, Issuer
+
+Need = Literal["read", "write"]
+_WRITE = frozenset(
+    {"Files.ReadWrite", "Files.ReadWrite.All", "Sites.ReadWrite.All", "Sites.FullControl.All", "Sites.Manage.All"}
+)
+_READ = _WRITE | {"Files.Read", "Files.Read.All", "Sites.Read.All"}
+_APP_FOLDER = "Files.ReadWrite.AppFolder"
+_PROFILE = frozenset(
+    {"User.Read", "User.ReadWrite", "User.ReadBasic.All", "User.Read.All", "User.ReadWrite.All", "Directory.Read.All"}
+)
+_GRAPH = "00000003-0000-0000-c000-000000000000"
+
+
+def authenticate(request: Request, issuer: Issuer, login_origin: str) -> AccessGrant:
+    """Return what the bearer token stands for, or refuse with the 401 that the fault deserves."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    token = token.strip()
+    if scheme.lower() != "bearer" or not token:
+        raise _unauthorized("Access token is empty.", login_origin)
+    grant = issuer.access.get(token)
+    if grant is None:
+        raise _unauthorized(_malformed(token), login_origin)
+    if grant.expires <= issuer.clock.now():
+        personal = grant.user is not None and grant.user.personal
+        reason = "CompactToken validation failed with reason code: 80049228." if personal else _EXPIRED
+        raise _unauthorized(reason, login_origin)
+    return grant
+
+
+_EXPIRED = "Lifetime validation failed, the token is expired."
+
+
+def _malformed(token: str) -> str:
+    if token.count(".") == 2:
+        return "Invalid JWT access token."
+    if "." in token:
+        return "IDX14100: JWT is not well formed. The token needs to be in JWS or JWE Compact Serialization Format."
+    return "CompactToken parsing failed with error code: 80049217"
+
+
+def _unauthorized(message: str, login_origin: str) -> GraphRefused:
+    challenge = f'Bearer realm="", authorization_uri="{login_origin}/common/oauth2/authorize", client_id="{_GRAPH}"'
+    return GraphRefused(401, "InvalidAuthenticationToken", message, headers={"WWW-Authenticate": challenge})
+
+
+def check_files(grant: AccessGrant, need: Need, *, in_app_folder: bool) -> None:
+    """Refuse with 403 unless the token's scopes (or an application's roles) cover files."""
+    have = grant.scopes | grant.roles
+    if have & (_WRITE if need == "write" else _READ):
+        return
+    if _APP_FOLDER not in have or not in_app_folder:
+        raise access_denied()
+
+
+def only_app_folder(grant: AccessGrant) -> bool:
+    """Whether the token opens the application's own folder and nothing else."""
+    return _APP_FOLDER in grant.scopes and not (grant.scopes | grant.roles) & _READ
+
+
+def check_profile(grant: AccessGrant) -> None:
+    """Refuse with 403 unless the token may read profiles."""
+    if not (grant.scopes | grant.roles) & _PROFILE:
+        raise GraphRefused(403, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.")
+
+
+def check_delegated(grant: AccessGrant) -> None:
+    """Refuse `/me` to an app-only token, which is nobody."""
+    if grant.user is None:
+        raise GraphRefused(400, "BadRequest", "/me request is only valid with delegated authentication flow.")

@@ -1,0 +1,67 @@
+"""Contents: a download is a redirect to another host; a simple upload is one request."""
+
+from __future__ import annotations
+
+from msgraph_sandbox.drive.blobs import Blob
+from msgraph_sandbox.drive.names import check_name
+from msgraph_sandbox.drive.refusals import GraphRefused, bad_request, name_taken, not_found
+from msgraph_sandbox.graph.visit import Visit
+from msgraph_sandbox.http import Response
+
+
+async def get_content(visit: Visit) -> Response:
+    """Redirect (302) to the pre-authenticated URL on the download host. `Range` belongs on the second request."""
+    item = visit.item
+    if item.blob is None:
+        raise bad_request("The item has no content.") if item.is_folder else not_found()
+    return Response(302, {"Location": visit.library.download_url(visit.drive, item)})
+
+
+async def put_content(visit: Visit) -> Response:
+    """Write a file: 201 if it is new, 200 if it replaced another."""
+    existing = visit.existing()
+    if existing is not None:
+        visit.check_if_match(existing)
+        if visit.request.headers.get("if-none-match") == "*":
+            raise name_taken()
+    elif not visit.address.path:
+        raise not_found()
+    if existing is not None and existing.is_folder:
+        raise name_taken()
+    conflict = visit.conflict({}, "replace")
+    if existing is None:
+        check_name(visit.address.path[-1])
+    elif conflict == "fail" and visit.address.path:
+        raise name_taken()
+    blob = await receive(visit)
+    if existing is not None and existing.alive and not visit.address.path:
+        return visit.answer(visit.drive.replace_content(existing, blob, visit.actor))
+    parent, name = visit.parent_and_name()
+    item, new = visit.drive.put_file(parent, name, blob, conflict, visit.actor)
+    if not new:
+        return visit.answer(item)
+    return visit.answer(item, 201, {"Location": visit.item_link(item)})
+
+
+async def receive(visit: Visit) -> Blob:
+    """Return the body of the request as contents, refusing one that is too large before reading it where possible."""
+    limit, request = visit.library.switches.max_simple_upload, visit.request
+    if request.length is not None and request.length > limit:
+        raise _too_large()
+    visit.drive.check_room(request.length or 0)
+    writer = visit.library.blobs.writer()
+    try:
+        async for chunk in request.chunks():
+            writer.write(chunk)
+            if writer.size > limit:
+                raise _too_large()
+    except BaseException:
+        writer.discard()
+        raise
+    return writer.finish()
+
+
+def _too_large() -> GraphRefused:
+    return GraphRefused(
+        413, "requestEntityTooLarge", "The request is too large; use an upload session.", inner="maxFileSizeExceeded"
+    )

@@ -1,0 +1,180 @@
+"""Items: reading, listing, creating folders, renaming, moving, deleting."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from urllib.parse import unquote
+
+from msgraph_sandbox.drive.drive import Drive
+from msgraph_sandbox.drive.items import Children, Item
+from msgraph_sandbox.drive.names import check_name
+from msgraph_sandbox.drive.refusals import bad_request, not_found
+from msgraph_sandbox.graph.address import parse_address
+from msgraph_sandbox.graph.shapes import ctag, drive_json, etag, select_fields
+from msgraph_sandbox.graph.visit import Visit, object_of, parse_time, text_of
+from msgraph_sandbox.http import Json, Response, json_response
+
+_PAGE_LIMIT = 1000
+_ORDERS: dict[str, Callable[[Item], str | int | datetime]] = {
+    "name": lambda item: item.name.casefold(),
+    "url": lambda item: item.path(),
+    "size": lambda item: item.size,
+    "lastmodifieddatetime": lambda item: item.modified,
+    "createddatetime": lambda item: item.created,
+}
+
+
+async def get_drive(visit: Visit) -> Response:
+    """Return the drive."""
+    return json_response(select_fields(drive_json(visit.drive, visit.request.origin), visit.query.get("select")))
+
+
+async def get_item(visit: Visit) -> Response:
+    """Return the item, or 304 if the caller has it already."""
+    item = visit.item
+    if unchanged(visit, item):
+        return Response(304, {"ETag": etag(visit.drive, item)})
+    return visit.answer(item)
+
+
+def unchanged(visit: Visit, item: Item) -> bool:
+    """Tell whether `If-None-Match` names the item as it is."""
+    known = visit.request.headers.get("if-none-match")
+    return known is not None and known in (etag(visit.drive, item), ctag(visit.drive, item))
+
+
+async def list_children(visit: Visit) -> Response:
+    """Return a page of a folder's children and, unless it is the last, the link to the next."""
+    folder = visit.item
+    if folder.children is None:
+        raise bad_request("The item is not a folder.") if visit.drive.personal else not_found()
+    if unchanged(visit, folder):
+        return Response(304, {"ETag": etag(visit.drive, folder)})
+    page, following = _page(visit, folder.children, page_size(visit), visit.query.get("orderby", ""))
+    body: dict[str, Json] = {
+        "@odata.context": f"{visit.context.removesuffix('/$entity')}('{folder.id}')/children",
+        "@odata.count": len(folder.children),
+        "value": [visit.shape(item) for item in page],
+    }
+    if following is not None:
+        body["@odata.nextLink"] = visit.link(skiptoken=following)
+    return json_response(body)
+
+
+def page_size(visit: Visit) -> int:
+    """Return the size of page that `$top` asks for."""
+    text = visit.query.get("top", "")
+    if not text:
+        return visit.library.switches.page_size
+    if not (text.isascii() and text.isdigit()) or len(text) > 9 or int(text) < 1:
+        raise bad_request("The $top query option must be a positive number.")
+    return min(int(text), _PAGE_LIMIT)
+
+
+def _page(visit: Visit, children: Children, size: int, order: str) -> tuple[list[Item], str | None]:
+    after = _read_token(visit.query.get("skiptoken"))
+    if order.strip().lower() in ("", "name", "name asc"):
+        page, following = children.page(after, size)
+        return page, _token(following) if following is not None else None
+    start = int(after) if after and after.isdigit() and len(after) < 10 else 0
+    items = sorted_children(children, order)
+    more = start + size < len(items)
+    return items[start : start + size], _token(str(start + size)) if more else None
+
+
+def sorted_children(children: Children, order: str) -> list[Item]:
+    """Return all children in the order that `$orderby` names; the least significant key sorts first."""
+    items = list(children)
+    for part in reversed(order.split(",")):
+        name, _, direction = part.strip().partition(" ")
+        key = _ORDERS.get(name.lower().rpartition("/")[2])
+        if key is None or direction.strip().lower() not in ("", "asc", "desc"):
+            raise bad_request("The $orderby query option is not supported.")
+        items.sort(key=key, reverse=direction.strip().lower() == "desc")
+    return items
+
+
+def _token(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
+
+
+def _read_token(token: str | None) -> str | None:
+    if token is None:
+        return None
+    try:
+        return base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True).decode()
+    except (binascii.Error, ValueError):
+        raise bad_request("The $skiptoken query option is not valid.") from None
+
+
+async def create_child(visit: Visit) -> Response:
+    """Create a folder (201 and its `Location`)."""
+    body = await visit.request.json_object()
+    name = check_name(text_of(body, "name"))
+    if "folder" not in body:
+        raise bad_request("A folder facet is required to create a child; contents are uploaded.")
+    object_of(body, "folder")
+    item = visit.drive.create_folder(visit.item, name, visit.conflict(body, "fail"), visit.actor)
+    if "fileSystemInfo" in body:
+        created, modified = file_system_times(body)
+        visit.drive.edit(item, visit.actor, created=created, modified=modified)
+    return visit.answer(item, 201, {"Location": visit.item_link(item)})
+
+
+async def update_item(visit: Visit) -> Response:
+    """Rename, move or describe an item."""
+    item = visit.item
+    visit.check_if_match(item)
+    body = await visit.request.json_object()
+    name = text_of(body, "name")
+    parent = _new_parent(visit, item, object_of(body, "parentReference"))
+    created, modified = file_system_times(body)
+    visit.drive.edit(
+        item,
+        visit.actor,
+        name=check_name(name) if name is not None and name != item.name else None,
+        parent=parent,
+        created=created,
+        modified=modified,
+        description=text_of(body, "description"),
+        conflict=visit.conflict(body, "fail"),
+    )
+    return visit.answer(item)
+
+
+def file_system_times(body: Mapping[str, Json]) -> tuple[datetime | None, datetime | None]:
+    """Return the client's times of creation and modification in `fileSystemInfo`, each None if it is not given."""
+    info = object_of(body, "fileSystemInfo")
+    created, modified = info.get("createdDateTime"), info.get("lastModifiedDateTime")
+    return parse_time(created) if created else None, parse_time(modified) if modified else None
+
+
+def _new_parent(visit: Visit, item: Item, reference: Mapping[str, Json]) -> Item | None:
+    drive_id = text_of(reference, "driveId")
+    if drive_id and visit.library.drive(drive_id) is not visit.drive:
+        raise bad_request("Items cannot be moved between drives.", "notSupported")
+    parent = find_reference(visit.drive, reference)
+    return None if parent is item.parent else parent
+
+
+def find_reference(drive: Drive, reference: Mapping[str, Json]) -> Item | None:
+    """Return the folder that a `parentReference` means by id or by (percent-encoded) path, or None if by neither."""
+    parent_id, path = text_of(reference, "id"), text_of(reference, "path")
+    if parent_id:
+        return drive.item(parent_id)
+    if not path:
+        return None
+    address = parse_address("/" + unquote(path).lstrip("/"))
+    if address is None or address.item is None or address.item.startswith("special:"):
+        raise bad_request("The path in parentReference is not valid.")
+    return drive.walk_to(drive.item(address.item), list(address.path))
+
+
+async def delete_item(visit: Visit) -> Response:
+    """Send an item to the recycle bin (204)."""
+    visit.check_if_match(visit.item)
+    visit.drive.delete(visit.item)
+    return Response(204)

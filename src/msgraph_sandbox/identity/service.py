@@ -1,0 +1,131 @@
+"""The sign-in host: which address does what."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from msgraph_sandbox.http import BadRequest, Refusal, Request, Response, html_response, json_response, parse_form
+from msgraph_sandbox.identity import discovery, pages
+from msgraph_sandbox.identity.authority import find_authority
+from msgraph_sandbox.identity.authorize import Authorize
+from msgraph_sandbox.identity.directory import Directory, User
+from msgraph_sandbox.identity.refusals import SignInRefused
+from msgraph_sandbox.identity.token import TokenEndpoint, credentials
+from msgraph_sandbox.identity.tokens import Issuer
+from msgraph_sandbox.operation import Operation
+from msgraph_sandbox.switches import Switches
+
+_TENANT = r"/(?P<tenant>[^/]+)"
+_ROUTES = (
+    ("openid_configuration", re.compile(_TENANT + r"(?:/v2\.0)?/\.well-known/openid-configuration")),
+    ("keys", re.compile(_TENANT + r"/discovery(?:/v2\.0)?/keys")),
+    ("instance", re.compile(r"/(?P<tenant>common)/discovery/instance")),
+    ("authorize", re.compile(_TENANT + r"/oauth2/v2\.0/authorize")),
+    ("token", re.compile(_TENANT + r"/oauth2/v2\.0/token")),
+    ("sign_in", re.compile(_TENANT + r"/login")),
+    ("logout", re.compile(_TENANT + r"/oauth2/v2\.0/logout")),
+    ("native_client", re.compile(_TENANT + r"/oauth2/nativeclient")),
+)
+
+
+@dataclass(slots=True)
+class SignInService:
+    """Answers for `login.microsoftonline.com`."""
+
+    directory: Directory
+    issuer: Issuer
+    switches: Switches
+    graph_origin: str
+    sessions: dict[str, list[User]] = field(default_factory=dict)
+    authorize: Authorize = field(init=False)
+    token: TokenEndpoint = field(init=False)
+    name: str = "login"
+
+    def __post_init__(self) -> None:
+        self.authorize = Authorize(self.directory, self.issuer, self.switches, self.sessions)
+        self.token = TokenEndpoint(self.directory, self.issuer, self.switches)
+
+    async def route(self, request: Request) -> Operation:
+        """Return what the request asks for."""
+        path = request.path.rstrip("/")
+        for name, pattern in _ROUTES:
+            if match := pattern.fullmatch(path):
+                return await self._operation(request, name, match["tenant"])
+        return Operation("unknown", self._unknown)
+
+    async def _operation(self, request: Request, name: str, tenant: str) -> Operation:
+        if name == "token":
+            return await self._token(request, tenant)
+
+        async def call() -> Response:
+            return await self._call(request, name, tenant)
+
+        return Operation(name, call, client_id=request.query.get("client_id"))
+
+    async def _call(self, request: Request, name: str, tenant: str) -> Response:
+        match name:
+            case "authorize":
+                return await self.authorize.ask(request, tenant)
+            case "sign_in":
+                return await self.authorize.submit(request, tenant)
+            case "openid_configuration" | "keys" | "instance":
+                return self._describe(request, name, tenant)
+            case "logout":
+                return self._logout(request)
+            case _:
+                return html_response(pages.page("Signed in", "<p>You may close this window.</p>"))
+
+    def _describe(self, request: Request, name: str, tenant: str) -> Response:
+        if name == "instance":
+            return discovery.instance(request)
+        authority = find_authority(self.directory, tenant)
+        if name == "keys":
+            return discovery.keys(request, authority, self.issuer)
+        return discovery.openid_configuration(request, authority, self.graph_origin)
+
+    async def _token(self, request: Request, tenant: str) -> Operation:
+        form = parse_form(await request.body()) if request.method == "POST" else {}
+
+        async def call() -> Response:
+            return self.token.answer(request, tenant, form)
+
+        try:
+            client_id: str | None = credentials(request, form)[0]
+        except SignInRefused:
+            client_id = None
+        grant = self.issuer.refresh.get(form.get("refresh_token", "")) or self.issuer.codes.get(form.get("code", ""))
+        user = grant.user.email if grant else form.get("username")
+        return Operation("token", call, user=user, client_id=client_id, grant_type=form.get("grant_type"))
+
+    def _logout(self, request: Request) -> Response:
+        self.sessions.pop(request.cookies.get("ESTSAUTH", ""), None)
+        uri = request.query.get("post_logout_redirect_uri", "")
+        if any(app.redirects_to(uri, any_loopback=True) for app in self.directory.applications.values()):
+            return Response(302, {"Location": uri})
+        return html_response(pages.page("Signed out", "<h1>You signed out of your account</h1>"))
+
+    async def _unknown(self) -> Response:
+        return html_response(pages.page("Not found", "<h1>Not found</h1>"), 404)
+
+    def fault(
+        self, request: Request, status: int, code: str | None, message: str | None, inner: str | None
+    ) -> Response:
+        """Return a planted failure in this host's shape. `code` may be an AADSTS number or an `error` name."""
+        if code and code.isdigit():
+            return SignInRefused(int(code), text=message).response(request)
+        default = "temporarily_unavailable" if status >= 429 else "invalid_request"
+        text = message or "AADSTS90033: A transient error has occurred. Please try again."
+        return json_response({"error": code or default, "error_description": text, "error_codes": [90033]}, status)
+
+    def refuse(self, request: Request, refusal: Refusal) -> Response:
+        """Return the refusal in this host's shape."""
+        if isinstance(refusal, BadRequest):
+            refusal = SignInRefused(9002313)
+        return refusal.response(request)
+
+    def decorate(self, request: Request, response: Response) -> None:
+        """Add the headers that every answer of the sign-in host carries."""
+        response.headers["x-ms-request-id"] = request.id
+        response.headers["client-request-id"] = request.client_request_id
+        response.headers["x-ms-ests-server"] = "2.1.19000.0 - sandbox"

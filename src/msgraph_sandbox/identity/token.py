@@ -1,0 +1,231 @@
+"""The token endpoint: codes, refresh tokens and client credentials become access tokens.
+
+https://learn.microsoft.com/entra/identity-platform/v2-oauth2-auth-code-flow
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import unquote_plus
+
+from msgraph_sandbox.http import Json, Request, Response, json_response
+from msgraph_sandbox.identity.authority import Authority, find_application, find_authority, parse_scopes
+from msgraph_sandbox.identity.authorize import client_info
+from msgraph_sandbox.identity.directory import OIDC_SCOPES, Application, Directory, User
+from msgraph_sandbox.identity.refusals import SignInRefused
+from msgraph_sandbox.identity.tokens import CodeGrant, Issuer, RefreshGrant, challenge_of
+from msgraph_sandbox.switches import Switches
+
+Form = Mapping[str, str]
+# Personal accounts get this text, without a code, once the user has withdrawn consent at account.live.com.
+_WITHDRAWN = (
+    "The request was denied because one or more scopes requested are unauthorized or expired. "
+    "The user must first sign in and grant the client application access to the requested scope."
+)
+
+
+@dataclass(slots=True)
+class TokenEndpoint:
+    """Answers `POST /{tenant}/oauth2/v2.0/token`."""
+
+    directory: Directory
+    issuer: Issuer
+    switches: Switches
+
+    def answer(self, request: Request, tenant: str, form: Form) -> Response:
+        """Return the token response, or refuse."""
+        if request.method != "POST":
+            raise SignInRefused(900561, method=request.method)
+        grants: dict[str, Callable[[Request, Authority, Application, Form], Json]] = {
+            "authorization_code": self._from_code,
+            "refresh_token": self._from_refresh_token,
+            "client_credentials": self._from_credentials,
+            "password": self._from_password,
+        }
+        kind = _required(form, "grant_type")
+        if kind not in grants:
+            raise SignInRefused(70003, grant_type=kind)
+        if "resource" in form:
+            raise SignInRefused(901002)
+        authority = find_authority(self.directory, tenant)
+        client_id, secret = credentials(request, form)
+        application = find_application(self.directory, authority, client_id)
+        self._authenticate(application, secret)
+        body = grants[kind](request, authority, application, form)
+        return json_response(body, headers={"Cache-Control": "no-store, no-cache", "Pragma": "no-cache"})
+
+    def _authenticate(self, application: Application, secret: str | None) -> None:
+        facts = {"client_id": application.client_id, "name": application.name}
+        if application.public:
+            if secret is not None:
+                raise SignInRefused(700025, **facts)
+            return
+        if not secret:
+            raise SignInRefused(7000218, **facts)
+        now = self.issuer.clock.now()
+        fitting = [one for one in application.secrets if hmac.compare_digest(one.value.encode(), secret.encode())]
+        if not fitting:
+            raise SignInRefused(7000215, **facts)
+        if all(one.expires is not None and one.expires <= now for one in fitting):
+            raise SignInRefused(7000222, **facts)
+
+    def _from_code(self, request: Request, authority: Authority, application: Application, form: Form) -> Json:
+        grant = self._redeem(authority, application, form)
+        granted = grant.scopes
+        if form.get("scope", "").strip():
+            granted = parse_scopes(form["scope"], application) & grant.scopes | (grant.scopes & OIDC_SCOPES)
+        return self._tokens(
+            request, application, grant.user, granted, form, nonce=grant.nonce, refreshable=grant.scopes
+        )
+
+    def _redeem(self, authority: Authority, application: Application, form: Form) -> CodeGrant:
+        code, redirect_uri = _required(form, "code"), _required(form, "redirect_uri")
+        grant = self.issuer.codes.get(code)
+        if grant is None:
+            raise SignInRefused(9002313 if not code.strip() else 70000)
+        if grant.client_id != application.client_id:
+            raise SignInRefused(70000)
+        if grant.redeemed:
+            raise SignInRefused(54005)
+        if grant.expires <= self.issuer.clock.now():
+            raise SignInRefused(70008)
+        if authority.tenant and grant.user.tenant is not authority.tenant:
+            raise SignInRefused(700005)
+        if grant.redirect_uri != redirect_uri:
+            raise SignInRefused(
+                50011, error="invalid_grant", redirect_uri=redirect_uri, client_id=application.client_id
+            )
+        _check_verifier(grant, form.get("code_verifier"))
+        grant.redeemed = True
+        return grant
+
+    def _from_refresh_token(self, request: Request, authority: Authority, application: Application, form: Form) -> Json:
+        token = _required(form, "refresh_token")
+        grant = self.issuer.refresh.get(token)
+        if grant is None or grant.client_id != application.client_id:
+            raise SignInRefused(9002313, error="invalid_grant")
+        self._check_alive(grant)
+        self._check_user(grant.user, application)
+        scopes = grant.scopes
+        if form.get("scope", "").strip():
+            asked = parse_scopes(form["scope"], application)
+            allowed = grant.scopes | self.directory.consented(application.client_id, grant.user) | OIDC_SCOPES
+            if not asked <= allowed:
+                raise SignInRefused(65001, client_id=application.client_id, name=application.name)
+            scopes = asked | (grant.scopes & OIDC_SCOPES)
+        if self.switches.strict_refresh_rotation:
+            grant.spent = True
+        return self._tokens(
+            request, application, grant.user, scopes, form, refreshable=grant.scopes | scopes, family=grant.family
+        )
+
+    def _check_alive(self, grant: RefreshGrant) -> None:
+        valid_from, issued = grant.user.tokens_valid_from, _iso7(grant.issued)
+        if valid_from is not None and grant.issued < valid_from:
+            if grant.user.personal:
+                raise SignInRefused(70000, text=_WITHDRAWN)
+            raise SignInRefused(50173, issued=issued, valid_from=_iso7(valid_from))
+        if grant.spent:
+            raise SignInRefused(70000)
+        if grant.expires <= self.issuer.clock.now():
+            raise SignInRefused(700082, issued=issued)
+
+    def _check_user(self, user: User, application: Application) -> None:
+        if user.disabled:
+            raise SignInRefused(50057)
+        if user.obstacle is not None:
+            raise SignInRefused(user.obstacle, user=user.email, client_id=application.client_id, name=application.name)
+
+    def _from_credentials(self, request: Request, authority: Authority, application: Application, form: Form) -> Json:
+        if authority.tenant is None:
+            raise SignInRefused(9001023)
+        if application.public:
+            raise SignInRefused(7000218)
+        scope = _required(form, "scope")
+        if not scope.endswith("/.default") or len(scope.split()) != 1:
+            raise SignInRefused(70011, scope=scope)
+        parse_scopes(scope, application)
+        token, life = self.issuer.access_token(None, application, authority.tenant.id, frozenset(), request.origin)
+        return {"token_type": "Bearer", "expires_in": life, "ext_expires_in": life, "access_token": token}
+
+    def _from_password(self, request: Request, authority: Authority, application: Application, form: Form) -> Json:
+        if authority.name in ("common", "consumers"):
+            raise SignInRefused(9001023)
+        user = self.directory.user(_required(form, "username"))
+        password = _required(form, "password")
+        if user is None or user not in authority.users(self.directory, application):
+            raise SignInRefused(50034, user=form["username"], tenant=authority.home)
+        if user.password != password:
+            raise SignInRefused(50126)
+        self._check_user(user, application)
+        scopes = parse_scopes(_required(form, "scope"), application)
+        if not scopes - OIDC_SCOPES <= self.directory.consented(application.client_id, user):
+            raise SignInRefused(65001, client_id=application.client_id, name=application.name)
+        return self._tokens(request, application, user, scopes, form, refreshable=scopes)
+
+    def _tokens(
+        self,
+        request: Request,
+        application: Application,
+        user: User,
+        scopes: frozenset[str],
+        form: Form,
+        *,
+        refreshable: frozenset[str],
+        nonce: str | None = None,
+        family: str | None = None,
+    ) -> Json:
+        token, life = self.issuer.access_token(user, application, user.tenant.id, scopes, request.origin)
+        body: dict[str, Json] = {
+            "token_type": "Bearer",
+            # The refresh right itself is never echoed; what was granted is.
+            "scope": " ".join(sorted(scopes - {"offline_access"})),
+            "expires_in": life,
+            "ext_expires_in": life,
+            "access_token": token,
+        }
+        if "offline_access" in refreshable:
+            body["refresh_token"] = self.issuer.refresh_token(user, application.client_id, refreshable, family)
+        if "openid" in scopes:
+            body["id_token"] = self.issuer.id_token(user, application, scopes, nonce, request.origin)
+        if form.get("client_info") == "1":
+            body["client_info"] = client_info(user)
+        return body
+
+
+def credentials(request: Request, form: Form) -> tuple[str, str | None]:
+    """Return the client's id and secret, from HTTP Basic (both parts form-encoded) or from the form."""
+    scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return _required(form, "client_id"), form.get("client_secret")
+    try:
+        client_id, _, secret = base64.b64decode(encoded, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        raise SignInRefused(9002313) from None
+    return unquote_plus(client_id), unquote_plus(secret)
+
+
+def _required(form: Form, name: str) -> str:
+    if not form.get(name):
+        raise SignInRefused(900144, field=name)
+    return form[name]
+
+
+def _check_verifier(grant: CodeGrant, verifier: str | None) -> None:
+    if grant.challenge is None:
+        if verifier:
+            raise SignInRefused(501481)
+        return
+    if not verifier or not hmac.compare_digest(
+        challenge_of(verifier, grant.challenge_method).encode(), grant.challenge.encode()
+    ):
+        raise SignInRefused(501481)
+
+
+def _iso7(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%f") + "0Z"

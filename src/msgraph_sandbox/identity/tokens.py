@@ -1,0 +1,247 @@
+"""Tokens: minting them, and finding what one stands for.
+
+Work accounts get signed JWTs, personal accounts opaque tickets without dots, as with Microsoft, so that a client that
+decodes access tokens fails here first. Validity is looked up and not computed: the sandbox issued every token that it
+accepts.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import random
+import secrets
+import uuid
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
+
+import jwt
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import NameOID
+
+from msgraph_sandbox.clock import Clock
+from msgraph_sandbox.identity.directory import GRAPH_RESOURCE, Application, User
+from msgraph_sandbox.switches import Switches
+
+
+@dataclass(frozen=True, slots=True)
+class AccessGrant:
+    """What an access token stands for. `user` is None for an app-only token, whose power is in `roles`."""
+
+    user: User | None
+    application: Application
+    tenant_id: str
+    scopes: frozenset[str]
+    roles: frozenset[str]
+    issued: datetime
+    expires: datetime
+
+
+@dataclass(slots=True)
+class RefreshGrant:
+    """What a refresh token stands for. `family` is shared by every token that descends from one sign-in."""
+
+    user: User
+    client_id: str
+    scopes: frozenset[str]
+    issued: datetime
+    expires: datetime
+    family: str
+    spent: bool = False
+
+
+@dataclass(slots=True)
+class CodeGrant:
+    """What an authorization code stands for."""
+
+    user: User
+    client_id: str
+    redirect_uri: str
+    authority: str
+    scopes: frozenset[str]
+    challenge: str | None
+    challenge_method: str
+    nonce: str | None
+    expires: datetime
+    redeemed: bool = False
+
+
+@dataclass(slots=True)
+class SigningKey:
+    """An RSA key and its certificate, as JWKS shows them."""
+
+    private: rsa.RSAPrivateKey
+    certificate: x509.Certificate
+
+    @property
+    def id(self) -> str:
+        """`kid`, which Microsoft makes equal to `x5t`: the certificate's SHA-1 thumbprint."""
+        return base64url(self.certificate.fingerprint(hashes.SHA1()))  # noqa: S303 - a name, not a protection
+
+    def jwk(self, issuer: str) -> dict[str, Any]:
+        """Return the public half with the fields that Microsoft publishes."""
+        numbers = self.private.public_key().public_numbers()
+        der = self.certificate.public_bytes(serialization.Encoding.DER)
+        return {
+            "kty": "RSA",
+            "use": "sig",
+            "kid": self.id,
+            "x5t": self.id,
+            "n": base64url(numbers.n.to_bytes(256, "big")),
+            "e": base64url(numbers.e.to_bytes(3, "big")),
+            "x5c": [base64.b64encode(der).decode()],
+            "cloud_instance_name": "microsoftonline.com",
+            "issuer": issuer,
+        }
+
+
+def base64url(raw: bytes) -> str:
+    """Return base64url without padding."""
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def opaque(prefix: str, length: int) -> str:
+    """Return an unguessable token of `length` characters after `prefix`, without dots."""
+    return prefix + secrets.token_urlsafe(length)[:length]
+
+
+def challenge_of(verifier: str, method: str) -> str:
+    """Return what a PKCE verifier must have announced (RFC 7636 §4.2)."""
+    return verifier if method == "plain" else base64url(hashlib.sha256(verifier.encode()).digest())
+
+
+@cache
+def signing_key() -> SigningKey:
+    """Return this process's key with a self-signed certificate; making one takes a tenth of a second."""
+    private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "accounts.accesscontrol.windows.net")])
+    start = datetime(2020, 1, 1)  # noqa: DTZ001 - x509 wants naive UTC
+    builder = x509.CertificateBuilder(name, name, private.public_key(), x509.random_serial_number())
+    certificate = (
+        builder.not_valid_before(start).not_valid_after(start.replace(year=2099)).sign(private, hashes.SHA256())
+    )
+    return SigningKey(private, certificate)
+
+
+@dataclass(slots=True)
+class Issuer:
+    """Mints tokens and remembers them."""
+
+    clock: Clock
+    switches: Switches
+    key: SigningKey = field(default_factory=signing_key)
+    access: dict[str, AccessGrant] = field(default_factory=dict)
+    refresh: dict[str, RefreshGrant] = field(default_factory=dict)
+    codes: dict[str, CodeGrant] = field(default_factory=dict)
+
+    def access_token(
+        self, user: User | None, application: Application, tenant_id: str, scopes: frozenset[str], origin: str
+    ) -> tuple[str, int]:
+        """Return an access token and its life in whole seconds, one less than its true life, as Microsoft says 3599."""
+        now = self.clock.now()
+        life = self._life(user)
+        roles = frozenset() if user else frozenset(application.roles)
+        grant = AccessGrant(user, application, tenant_id, scopes, roles, now, now + timedelta(seconds=life))
+        token = opaque("EwB", 900) if user and user.personal else self._signed_access(grant)
+        self._forget_expired(now)
+        self.access[token] = grant
+        return token, max(int(life) - 1, 0)
+
+    def _life(self, user: User | None) -> float:
+        if self.switches.access_token_seconds is not None:
+            return self.switches.access_token_seconds
+        return 3600 if user and user.personal else random.randint(3600, 5400)  # noqa: S311
+
+    def _forget_expired(self, now: datetime) -> None:
+        # Expired tokens are kept for a day, so that using one says "expired" and not "malformed".
+        if len(self.access) % 1000 == 999:
+            old = now - timedelta(days=1)
+            self.access = {token: grant for token, grant in self.access.items() if grant.expires > old}
+
+    def _signed_access(self, grant: AccessGrant) -> str:
+        claims: dict[str, Any] = {
+            "aud": "https://graph.microsoft.com",
+            "iss": f"https://sts.windows.net/{grant.tenant_id}/",
+            "iat": int(grant.issued.timestamp()),
+            "nbf": int(grant.issued.timestamp()),
+            "exp": int(grant.expires.timestamp()),
+            "app_displayname": grant.application.name,
+            "appid": grant.application.client_id,
+            "appidacr": "0" if grant.application.public else "1",
+            "tid": grant.tenant_id,
+            "uti": secrets.token_urlsafe(16),
+            "ver": "1.0",
+        }
+        if grant.user is None:
+            claims |= {"idtyp": "app", "roles": sorted(grant.roles)}
+        else:
+            claims |= {
+                "idtyp": "user",
+                "oid": grant.user.oid,
+                "scp": " ".join(sorted(grant.scopes - {"offline_access"})),
+                "sub": grant.user.subject(GRAPH_RESOURCE),
+                "name": grant.user.name,
+                "upn": grant.user.email,
+                "unique_name": grant.user.email,
+            }
+        return self._sign(claims, {"nonce": secrets.token_urlsafe(24)})
+
+    def id_token(
+        self, user: User, application: Application, scopes: frozenset[str], nonce: str | None, origin: str, **extra: str
+    ) -> str:
+        """Return an ID token, good for an hour, whose issuer is the tenant at the origin that the client used."""
+        now = int(self.clock.timestamp())
+        claims: dict[str, Any] = {
+            "aud": application.client_id,
+            "iss": f"{origin}/{user.tenant.id}/v2.0",
+            "iat": now,
+            "nbf": now,
+            "exp": now + 3600,
+            "sub": user.subject(application.client_id),
+            "tid": user.tenant.id,
+            "uti": secrets.token_urlsafe(16),
+            "ver": "2.0",
+            **extra,
+        }
+        if "profile" in scopes:
+            claims |= {"oid": user.oid, "name": user.name, "preferred_username": user.email}
+        if "email" in scopes:
+            claims["email"] = user.email
+        if nonce is not None:
+            claims["nonce"] = nonce
+        return self._sign(claims, {})
+
+    def _sign(self, claims: dict[str, Any], headers: dict[str, Any]) -> str:
+        return jwt.encode(
+            claims, self.key.private, algorithm="RS256", headers={"kid": self.key.id, "x5t": self.key.id, **headers}
+        )
+
+    def refresh_token(self, user: User, client_id: str, scopes: frozenset[str], family: str | None = None) -> str:
+        """Return a refresh token: long, opaque, and for personal accounts with characters that a form must escape."""
+        now = self.clock.now()
+        expires = now + timedelta(seconds=self.switches.refresh_token_seconds)
+        token = f"M.C542_BAY.0.U.-{opaque('', 380)}*!{opaque('', 24)}$$" if user.personal else "1.AX" + opaque("", 900)
+        self.refresh[token] = RefreshGrant(user, client_id, scopes, now, expires, family or str(uuid.uuid4()))
+        return token
+
+    def code(self, grant: CodeGrant) -> str:
+        """Return an authorization code for `grant`."""
+        code = f"M.C542_BAY.2.U.{uuid.uuid4()}" if grant.user.personal else "1.AX" + opaque("", 600)
+        self.codes[code] = grant
+        return code
+
+    def expire_access(self, user: User | None = None) -> int:
+        """Expire the access tokens of `user`, or everyone's, and return how many that were."""
+        now = self.clock.now()
+        hit = [t for t, g in self.access.items() if g.expires > now and user in (None, g.user)]
+        for token in hit:
+            self.access[token] = replace(self.access[token], expires=now)
+        return len(hit)
+
+    def revoke_refresh(self, user: User) -> None:
+        """Revoke every refresh token that `user` has, as *revoke sessions* does."""
+        user.tokens_valid_from = self.clock.now()

@@ -1,0 +1,34 @@
+"""What a test can switch about the sandbox's behaviour, each with the default that real services show."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Seconds = Annotated[float, Field(ge=0, le=10 * 366 * 86400)]
+
+
+class Switches(BaseModel):
+    """The switches; change them at start or by `PATCH {control_url}/settings`."""
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+    auto_consent: bool = Field(default=False, description="Sign in and consent at once, without a page.")
+    access_token_seconds: Seconds | None = Field(
+        default=None,
+        description="Life of new access tokens. Unset: 60 to 90 minutes at random for work, 60 for personal accounts.",
+    )
+    refresh_token_seconds: Seconds = Field(default=90 * 86400, description="Life of new refresh tokens, from issue.")
+    code_seconds: Seconds = Field(default=600, description="Life of authorization codes.")
+    strict_refresh_rotation: bool = Field(
+        default=False, description="A refresh token dies when used. Microsoft's stay good; other providers' do not."
+    )
+    download_url_seconds: Seconds = Field(default=3600, description="Life of pre-authenticated download URLs.")
+    page_size: int = Field(default=200, ge=1, le=1000, description="Items in a page when `$top` is absent.")
+    max_simple_upload: int = Field(
+        default=250 * 1024 * 1024, ge=0, description="Largest body of `PUT …/content`, in bytes."
+    )
+    redirect_uris: Literal["loopback", "registered"] = Field(
+        default="loopback", description="Whether any loopback redirect URI is accepted, or registered ones only."
+    )

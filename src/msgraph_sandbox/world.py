@@ -1,0 +1,91 @@
+"""Everything that the sandbox holds, built from a seed and thrown away by a reset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from msgraph_sandbox.clock import Clock
+from msgraph_sandbox.drive.blobs import Blobs
+from msgraph_sandbox.drive.library import Library, Origins
+from msgraph_sandbox.faults import Faults
+from msgraph_sandbox.graph.downloads import DownloadService
+from msgraph_sandbox.graph.service import GraphService
+from msgraph_sandbox.graph.transfers import TransferService
+from msgraph_sandbox.http import Json
+from msgraph_sandbox.identity.directory import Application, Directory, User
+from msgraph_sandbox.identity.service import SignInService
+from msgraph_sandbox.identity.tokens import Issuer
+from msgraph_sandbox.ledger import Ledger
+from msgraph_sandbox.operation import Service
+from msgraph_sandbox.seed import Seed, plant
+from msgraph_sandbox.switches import Switches
+
+# The scopes of the refresh tokens that are handed out at start.
+READY_SCOPES = frozenset(
+    {
+        "openid",
+        "profile",
+        "email",
+        "offline_access",
+        "User.Read",
+        "Files.Read",
+        "Files.ReadWrite",
+        "Files.Read.All",
+        "Files.ReadWrite.All",
+    }
+)
+
+
+class World:
+    """The state of one sandbox, and the services that answer from it."""
+
+    def __init__(self, seed: Seed, switches: Switches, origins: Origins, spool: Path) -> None:
+        self.seed = seed
+        self.switches = switches
+        self.origins = origins
+        self.clock = Clock()
+        self.ledger = Ledger()
+        self.faults = Faults()
+        self.directory = Directory()
+        self.issuer = Issuer(self.clock, switches)
+        self.library = Library(self.clock, switches, Blobs(spool), origins)
+        plant(seed, self.directory, self.library)
+
+    def services(self) -> list[Service]:
+        """Return the hosts of the sandbox."""
+        return [
+            SignInService(self.directory, self.issuer, self.switches, self.origins.graph),
+            GraphService(self.directory, self.issuer, self.library),
+            TransferService("download", "download", DownloadService(self.library).download),
+        ]
+
+    @property
+    def confidential(self) -> Application | None:
+        """The first application with a secret."""
+        return next((app for app in self.directory.applications.values() if not app.public), None)
+
+    @property
+    def public(self) -> Application | None:
+        """The first application without one."""
+        return next((app for app in self.directory.applications.values() if app.public), None)
+
+    def users(self, first: str) -> list[User]:
+        """Return all users, those with a `first` drive (`personal` or `business`) before the others."""
+        return sorted(self.directory.users.values(), key=lambda user: user.personal != (first == "personal"))
+
+    def announcement(self, first: str) -> Json:
+        """Return what a client needs to know about the people here: credentials, and a ready refresh token for each."""
+        application, public = self.confidential, self.public
+        users = []
+        for user in self.users(first):
+            ready = application is not None and application.admits(user.tenant)
+            token = (
+                self.issuer.refresh_token(user, application.client_id, READY_SCOPES) if ready and application else None
+            )
+            users.append({"email": user.email, "password": user.password, "refresh_token": token})
+        return {
+            "client_id": application.client_id if application else None,
+            "client_secret": application.secrets[0].value if application else None,
+            "public_client_id": public.client_id if public else None,
+            "users": users,
+        }

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator, Mapping
 
+import landbridge.app  # noqa: F401  # loads every room, and with it every error that a room adds to the tree
 from landbridge.errors import LandbridgeError
 from landbridge.providers.aadsts import EXPLANATIONS, Who
 from landbridge.settings import Settings

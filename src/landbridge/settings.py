@@ -95,7 +95,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _no_service_url_says_proxy(self) -> Self:
         for name in ("public_url", "zeus_public_url", "connect_public_url", "passport_public_url", "hermes_public_url"):
-            if "proxy" in (getattr(self, name) or ""):
+            if "proxy" in (getattr(self, name) or "").lower():
                 raise ValueError(
                     f"LANDBRIDGE_{name.upper()} contains the letters «proxy»: the browser SDK would take every answer "
                     "for a proxied one. Choose another host name or prefix."

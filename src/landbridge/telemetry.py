@@ -17,21 +17,34 @@ from landbridge.settings import Settings
 
 MASK = "[redacted]"
 
-_CONFIDENTIAL = (
-    "access_token|refresh_token|id_token|usertoken|token|tempauth|client_secret|client_assertion|code|code_verifier|"
-    "state|password|secret|authorization|cookie|set-cookie|api_key|private_key|database_url|sig|assertion"
+_GUARDED = (
+    "access_token|refresh_token|id_token|usertoken|token|tempauth|client_secret|client_assertion|code_verifier|"
+    "password|secret|authorization|cookie|set-cookie|api_key|private_key|database_url|sig|assertion"
 )
-_SECRET_NAME = re.compile(rf"^(?:x-)?(?:{_CONFIDENTIAL})$", re.IGNORECASE)
+_GUARDED_UNLESS_PLAIN = "code|state"
+"""OAuth's, but also names that we and everybody use for plain words and numbers, which an operator needs to see."""
+
+_PLAIN = re.compile(r"(?:[a-z_]{0,32}|\d{1,9})[).,;:]*")
+_SECRET_NAME = re.compile(rf"(?:x-)?(?:{_GUARDED})", re.IGNORECASE)
+_BEGIN = r"(?:(?<![^\W_])|(?<=%[0-9a-f]{2}))(?:x-)?"
+_IN_URL, _URL_VALUE = r"(?:=|%3D)", r"[^&\s\"'<>]+"  # a query string or form, perhaps in another one
+_QUOTED, _QUOTED_VALUE = r"(?:\\*[\"'])?\s*[:,=]\s*b?\\*[\"']", r"(?:[^\"'\\]|\\.)*"  # JSON, or as Python prints it
 _SECRET_TEXT = re.compile(
     "|".join(
         (
-            rf"(?P<param>\b(?:{_CONFIDENTIAL})=)[^&\s\"'<>]+",  # a query string or form
-            rf"(?P<json>[\"'](?:{_CONFIDENTIAL})[\"']\s*:\s*[\"'])(?:[^\"'\\]|\\.)*",
+            rf"(?P<url>{_BEGIN}(?:{_GUARDED}){_IN_URL}){_URL_VALUE}",
+            rf"(?P<quoted>{_BEGIN}(?:{_GUARDED}){_QUOTED}){_QUOTED_VALUE}",
+            rf"(?P<plain_url>{_BEGIN}(?:{_GUARDED_UNLESS_PLAIN}){_IN_URL}){_URL_VALUE}",
+            rf"(?P<plain_quoted>{_BEGIN}(?:{_GUARDED_UNLESS_PLAIN}){_QUOTED}){_QUOTED_VALUE}",
+            r"(?P<header>\b(?:authorization|cookie|set-cookie):\s*)[^\r\n]+",
             r"(?P<scheme>\b(?:bearer|basic)\s+)[\w\-.~+/=]+",
             r"(?P<login>://[^/\s:@]+:)[^/\s@]+(?=@)",
+            r"(?P<ring>[\w.-]+:)[A-Za-z0-9+/]{43}=",  # an entry of the key ring
             r"\beyJ[\w-]+\.[\w-]+\.[\w-]*",  # a JWT
             r"\blb_[a-z]+_[\w-]{16,}",  # an API key of ours
-            r"[\w\-+=.~!*]{64,}",  # opaque tokens, keys, sealed values
+            r"[\w.~-]{3}\dQ~[\w.~-]{20,}",  # a client secret of Microsoft's
+            r"[\w\-+=.~!*$%]{64,}",  # opaque tokens, sealed values
+            r"[\w+/]{100,}",  # the same in base64
         )
     ),
     re.IGNORECASE,
@@ -40,14 +53,27 @@ _SECRET_TEXT = re.compile(
 
 def redact(text: str) -> str:
     """Return `text` with tokens, secrets, codes and keys masked, wherever they stand in it."""
-    return _SECRET_TEXT.sub(lambda match: (match.group(match.lastgroup) if match.lastgroup else "") + MASK, text)
+    return _SECRET_TEXT.sub(_masked, text)
+
+
+def _masked(match: re.Match[str]) -> str:
+    kept = match[match.lastgroup] if match.lastgroup else ""
+    secret = match[0].removeprefix(kept)
+    may_be_plain = match.lastgroup in {"plain_url", "plain_quoted"}
+    return match[0] if may_be_plain and _PLAIN.fullmatch(secret) else kept + MASK
+
+
+def _is_secret(name: str, value: object) -> bool:
+    if name.lower() in _GUARDED_UNLESS_PLAIN.split("|"):
+        return not _PLAIN.fullmatch(str(value))
+    return bool(_SECRET_NAME.fullmatch(name))
 
 
 def _redacted(value: Any) -> Any:  # Any: log values are whatever the caller had at hand
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, Mapping):
-        return {k: MASK if _SECRET_NAME.match(str(k)) else _redacted(v) for k, v in value.items()}
+        return {redact(str(k)): MASK if _is_secret(str(k), v) else _redacted(v) for k, v in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_redacted(item) for item in value]
     return value if isinstance(value, (int, float, bool)) or value is None else redact(str(value))
@@ -55,7 +81,7 @@ def _redacted(value: Any) -> Any:  # Any: log values are whatever the caller had
 
 def _redact_event(_logger: Any, _method: str, event: Mapping[str, Any]) -> Mapping[str, Any]:
     return {
-        key: value if key.startswith("_") else MASK if _SECRET_NAME.match(key) else _redacted(value)
+        key: value if key.startswith("_") else MASK if _is_secret(key, value) else _redacted(value)
         for key, value in event.items()
     }
 

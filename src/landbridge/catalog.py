@@ -98,5 +98,5 @@ def _manifest(folder: Traversable) -> Manifest:
     try:
         data = tomllib.loads(folder.joinpath("manifest.toml").read_text("utf-8"))
         return Manifest(type=folder.name, icon=folder.joinpath("icon.svg").read_bytes(), **data)
-    except (tomllib.TOMLDecodeError, ValidationError, OSError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValidationError, OSError) as error:
         raise Misconfigured(f"The manifest of {folder.name} cannot be read: {error}") from error

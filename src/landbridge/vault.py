@@ -8,11 +8,10 @@ not open. Rotation re-wraps the data key and leaves the secret as it is.
 """
 
 import base64
-import binascii
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -27,22 +26,25 @@ _VERSION = 1
 _NONCE = 12
 _KEY = 32
 _WRAPPED = _KEY + 16
-_KEY_ID = re.compile(r"^[A-Za-z0-9_.-]{1,64}$")
+_KEY_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 @dataclass(frozen=True)
 class KeyRing:
     """Key-encryption keys by id. The first one seals; all of them open."""
 
-    keys: Mapping[str, bytes]
+    keys: Mapping[str, bytes] = field(repr=False)
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Return the ring written as `id:base64` entries, separated by commas or new lines; `#` begins a comment."""
         lines = (line.split("#", 1)[0].strip() for line in text.replace(",", "\n").splitlines())
-        keys = dict(_key(line) for line in lines if line)
-        if not keys:
+        entries = [_key(number, line) for number, line in enumerate(filter(None, lines), start=1)]
+        if not entries:
             raise Misconfigured("The key ring is empty: it needs at least one `id:base64` entry of 32 bytes.")
+        keys = dict(entries)
+        if len(keys) < len(entries):
+            raise Misconfigured("The key ring names a key twice; every key needs an id of its own.")
         return cls(keys)
 
     @classmethod
@@ -64,14 +66,14 @@ class KeyRing:
         return "".join(f"{key_id}:{base64.b64encode(key).decode()}\n" for key_id, key in self.keys.items())
 
 
-def _key(entry: str) -> tuple[str, bytes]:
+def _key(number: int, entry: str) -> tuple[str, bytes]:
     key_id, _, encoded = entry.partition(":")
     try:
         key = base64.b64decode(encoded, validate=True)
-    except binascii.Error:
+    except ValueError:
         key = b""
-    if not _KEY_ID.match(key_id) or len(key) != _KEY:
-        raise Misconfigured(f"The key ring's entry “{key_id[:16]}” is not `id:base64` of 32 bytes.")
+    if not _KEY_ID.fullmatch(key_id) or len(key) != _KEY:  # not quoted: it may be a key that lacks its id
+        raise Misconfigured(f"Entry {number} of the key ring is not `id:base64` of 32 bytes.")
     return key_id, key
 
 

@@ -31,7 +31,7 @@ check: ## Look without running: style, format, types, the layer contract (under 
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
-	@.venv/bin/lint-imports
+	@.venv/bin/lint-imports --no-logo
 
 test: ## Run every test, or those in one place: make test T=tests/unit
 	@$(SETUP) packages sdk chromium

@@ -1,0 +1,1 @@
+"""Landbridge as a customer would embed it: a small host application, and a demonstration of the whole."""

@@ -13,6 +13,7 @@ import structlog
 import uvicorn
 import uvloop
 
+from landbridge import rotation
 from landbridge.access import Access
 from landbridge.catalog import Catalog
 from landbridge.clock import Clock, SystemClock
@@ -95,6 +96,7 @@ async def assemble(settings: Settings, clock: Clock | None = None) -> AsyncItera
         else:
             await database.check()
         await database.skip_old_news()
+        rotation.follow(database, vault)
         outbound = await closing.enter_async_context(Outbound(settings))
         microsoft = Microsoft(
             outbound, login_url=settings.microsoft_login_url, graph_url=settings.microsoft_graph_url, clock=clock

@@ -16,7 +16,7 @@ Microsoft's sign-in names each failure with a code that begins with AADSTS. Land
 beside the code wherever one comes up: in `landbridge doctor`, and in the `meta` of an API error as `providerCodes`,
 `cause` and `providerRemedy`. This page holds them all, sorted by who can mend it.
 
-No part of Landbridge decides by these codes, since Microsoft may change them at any time; it decides by the field
+Nothing that serves users decides by these codes, since Microsoft may change them at any time; it decides by the field
 `error`, as [Microsoft asks](https://learn.microsoft.com/entra/identity-platform/reference-error-codes). The causes and
 remedies are in our own words, gathered from that page and from traces that others published.
 

@@ -20,7 +20,8 @@ from landbridge.clock import Clock, SystemClock
 from landbridge.connections.accounts import Accounts
 from landbridge.connections.sign_ins import SignIns
 from landbridge.connections.tokens import Tokens
-from landbridge.errors import Misconfigured
+from landbridge.doctor.examination import Doctor
+from landbridge.errors import Misconfigured, StoreFailed
 from landbridge.outbound import Outbound
 from landbridge.projects import Projects
 from landbridge.providers.microsoft import Microsoft
@@ -136,6 +137,24 @@ async def assemble(settings: Settings, clock: Clock | None = None) -> AsyncItera
             sign_ins=sign_ins,
             proxy=proxy,
         )
+
+
+@contextlib.asynccontextmanager
+async def consult(settings: Settings) -> AsyncIterator[Doctor]:
+    """Build a doctor with the few rooms that it asks, of an installation that may be too ill to be assembled."""
+    clock, catalog, vault = SystemClock(), Catalog.read(files("landbridge.integrations")), Vault.from_settings(settings)
+    async with contextlib.AsyncExitStack() as closing:
+        database = Database.from_settings(settings, clock)
+        closing.push_async_callback(database.close)
+        if settings.is_embedded:
+            with contextlib.suppress(StoreFailed):  # the doctor says it better
+                await database.migrate()
+        outbound = await closing.enter_async_context(Outbound(settings))
+        microsoft = Microsoft(
+            outbound, login_url=settings.microsoft_login_url, graph_url=settings.microsoft_graph_url, clock=clock
+        )
+        projects = Projects(database, vault, catalog, clock)
+        yield Doctor(settings, database, vault, projects, catalog, outbound, microsoft)
 
 
 def serve(settings: Settings, worker_command: list[str], announce: Callable[[Settings], None]) -> None:

@@ -15,6 +15,7 @@ from rich.table import Table
 from landbridge import __version__, app
 from landbridge.app import House
 from landbridge.clock import SystemClock
+from landbridge.doctor.findings import Report, render
 from landbridge.errors import LandbridgeError
 from landbridge.settings import Settings
 from landbridge.store.database import Database
@@ -170,6 +171,29 @@ def migrate(as_json: AsJson = False) -> None:
 
     asyncio.run(run())
     _done("The database is up to date.", as_json)
+
+
+@cli.command()
+def doctor(
+    project: Annotated[str | None, typer.Option(metavar="ID", help="Only this project; else all.")] = None,
+    tenant: Annotated[
+        str | None, typer.Option(metavar="ID", help="Where to try client secrets, if the audience names no tenant.")
+    ] = None,
+    public_url: Annotated[bool, typer.Option("--public-url", help="Call ourselves by our public URL, too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check the settings here and at Microsoft, and say what to do; the exit code is 1 if anything stops users."""
+
+    async def examine() -> Report:
+        async with app.consult(_settings(log_level="error")) as found:
+            return await found.examine(project, tenant=tenant, public_url=public_url)
+
+    report = asyncio.run(examine())
+    if as_json:
+        print(json.dumps(report.as_json(), indent=2))
+    else:
+        render(report, out)
+    raise typer.Exit(0 if report.is_healthy else 1)
 
 
 @projects_cli.command("create")

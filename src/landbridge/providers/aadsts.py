@@ -167,7 +167,7 @@ EXPLANATIONS: Mapping[int, Explanation] = {
     ),
     70011: _operator(
         "A scope is not one that Microsoft knows.",
-        "Choose the scopes from the list that `landbridge integrations show` prints; if they are, report it to "
+        "Choose the scopes from the list that `landbridge integrations list` prints; if they are, report it to "
         "Landbridge's developers.",
     ),
     # What an organization's administrators decided.

@@ -5,11 +5,13 @@ https://learn.microsoft.com/entra/identity-platform/v2-oauth2-auth-code-flow
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 import jwt
 
@@ -31,6 +33,8 @@ PERSONAL_TENANT = "9188040d-6c67-4c5b-b112-36a304b66dad"
 
 _GRANT_IS_LOST = {"invalid_grant", "interaction_required", "consent_required", "login_required"}
 _APP_IS_REJECTED = {"invalid_client", "unauthorized_client", "invalid_resource", "invalid_scope"}
+_NOBODY_IS_SIGNED_IN = {None, "login_required", "interaction_required", "consent_required"}
+_AADSTS = re.compile(r"\bAADSTS(\d{5,8})\b")
 _SCOPES_NOT_ECHOED = {"offline_access", "openid", "profile", "email"}
 
 
@@ -61,6 +65,35 @@ class Account:
     id: str
     tenant_id: str
     details: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """What an authority says of itself. `graph_host` is the Graph of its cloud, `at` the time on its clock."""
+
+    authorize_url: str
+    token_url: str
+    graph_host: str | None
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class SignInAnswer:
+    """What the sign-in page made of a request behind which nobody sits.
+
+    `returned` says whether it sent the browser back to the redirect URL, which it does for registered ones only. The
+    codes are read from a text for people: there is no other place for them on this page. Good for telling people why,
+    and for nothing else.
+    """
+
+    returned: bool
+    error: str | None
+    codes: tuple[int, ...]
+
+    @property
+    def is_welcome(self) -> bool:
+        """Whether the only thing missing was a person: the app, the authority and the redirect URL fit together."""
+        return self.returned and self.error in _NOBODY_IS_SIGNED_IN
 
 
 class Microsoft:
@@ -116,6 +149,48 @@ class Microsoft:
         answer = await self._post(tenant, form | {"client_secret": secret})
         if answer.status != 200:
             raise self.failure(answer)
+
+    async def discover(self, authority: str) -> Discovery:
+        """Return what an authority (`common`, a tenant, …) says of itself, or raise what it answers instead."""
+        answer = await self._outbound.call(
+            "GET", f"{self._login_url}/{authority}/v2.0/.well-known/openid-configuration"
+        )
+        document = answer.json()
+        if answer.status != 200:
+            raise self.failure(answer)
+        if not isinstance(document, dict) or not {"authorization_endpoint", "token_endpoint"} <= document.keys():
+            raise ProviderFailed(f"{self._login_url} answers, but not as a sign-in of Microsoft's does.")
+        graph_host = document.get("msgraph_host")
+        return Discovery(
+            authorize_url=str(document["authorization_endpoint"]),
+            token_url=str(document["token_endpoint"]),
+            graph_host=str(graph_host) if graph_host else None,
+            at=_date(answer.headers.get("Date")),
+        )
+
+    async def try_sign_in(self, app: App, *, authority: str, redirect_url: str) -> SignInAnswer:
+        """Return what Microsoft says to a sign-in without a person or a session: nobody is asked, nothing is granted.
+
+        With `prompt=none` a registered redirect URL gets `login_required`; one that is not, or an unknown client, gets
+        a page of Microsoft's own (https://learn.microsoft.com/entra/identity-platform/v2-protocols-oidc).
+        """
+        query = {
+            "client_id": app.client_id,
+            "response_type": "code",
+            "response_mode": "query",
+            "redirect_uri": redirect_url,
+            "scope": "openid",
+            "state": "probe",
+            "prompt": "none",
+        }
+        url = f"{self._login_url}/{authority}/oauth2/v2.0/authorize?{urlencode(query)}"
+        return _sign_in_answer(await self._outbound.call("GET", url, headers={"Accept": "text/html"}), redirect_url)
+
+    async def reach_graph(self) -> None:
+        """Return if Graph answers; it does by asking for the token (401) that this request leaves out."""
+        answer = await self._outbound.call("GET", f"{self._graph_url}/v1.0/me", headers={"Accept": "application/json"})
+        if answer.status != 401:
+            raise ProviderFailed(f"{self._graph_url} answers {answer.status} where Microsoft Graph asks for a token.")
 
     async def identify(self, grant: Grant, *, client_id: str, nonce: str | None) -> Account:
         """Return whose grant it is, from the id token and `/me`; the access token is never looked into.
@@ -212,6 +287,23 @@ def _grant(answer: Answer, asked_at: datetime) -> Grant:
         expires_at=asked_at + lifetime,
         scopes=tuple(str(body.get("scope") or "").split()),
     )
+
+
+def _sign_in_answer(answer: Answer, redirect_url: str) -> SignInAnswer:
+    location = answer.headers.get("Location", "")
+    page, *rest = re.split("[?#]", location)
+    returned, given = page == redirect_url, dict(parse_qsl("&".join(rest)))
+    text = given.get("error_description", "") if returned else f"{answer.body.decode('utf-8', 'replace')} {location}"
+    codes = tuple(dict.fromkeys(int(code) for code in _AADSTS.findall(text)))
+    return SignInAnswer(returned, given.get("error"), codes)
+
+
+def _date(header: str | None) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(header or "")
+    except ValueError:
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
 def _claims(id_token: str | None, *, client_id: str, nonce: str | None) -> Mapping[str, Any]:

@@ -28,6 +28,8 @@ LONGEST_WAIT = timedelta(hours=1)
 _ANSWER_LIMIT = 1 << 20
 _CHUNK = 1 << 18
 _NAT64 = IPv6Network("64:ff9b::/96")
+_NEVER = (IPv6Network("64:ff9b:1::/48"), IPv6Network("::/96"))
+"""A network's own NAT64 (RFC 8215) and IPv4-compatible addresses (RFC 4291 §2.5.5.1): some Pythons call them global."""
 
 Address = IPv4Address | IPv6Address
 
@@ -93,7 +95,7 @@ class AddressGuard:
         for candidate in _faces(ip_address(address.split("%", 1)[0])):
             if any(candidate in network for network in self._networks if network.version == candidate.version):
                 return
-            if not candidate.is_global or candidate.is_multicast:
+            if not candidate.is_global or candidate.is_multicast or any(candidate in network for network in _NEVER):
                 raise OutboundRefused(f"“{host}” is at a private address, which is never called.")
 
     def check_literal(self, url: URL) -> None:
@@ -176,7 +178,7 @@ class Outbound:
         """
         assert self._session, "enter the pool before using it"
         with translated():
-            target = URL(url, encoded=True)
+            target = _target(url, encoded=True)
             self._guard.check_literal(target)
             response = await self._session.request(method, target, headers=headers, data=body, allow_redirects=False)
         return Stream(response)
@@ -193,7 +195,7 @@ class Outbound:
         """Send a small request and return its answer whole. Raises what `open` raises, and `TooLarge`."""
         assert self._session, "enter the pool before using it"
         with translated():
-            target = URL(url)
+            target = _target(url)
             self._guard.check_literal(target)
             async with self._session.request(
                 method,
@@ -209,6 +211,18 @@ class Outbound:
         if len(body) > _ANSWER_LIMIT:
             raise TooLarge(f"{target.host} answered with more than {_ANSWER_LIMIT} bytes.")
         return Answer(response.status, response.headers, body)
+
+
+def _target(url: str, *, encoded: bool = False) -> URL:
+    """Return a URL that can be called, or raise `OutboundRefused`: names are held to what the resolver can spell."""
+    try:
+        target = URL(url, encoded=encoded)
+        (target.host or "").encode("idna")
+    except ValueError:
+        raise OutboundRefused("This is not a URL that can be called.") from None
+    if target.scheme not in {"http", "https"} or not target.host:
+        raise OutboundRefused("This is not a URL that can be called: it needs http or https, and a host.")
+    return target
 
 
 @contextlib.contextmanager
@@ -239,10 +253,10 @@ def retry_after(value: str | None, *, now: datetime) -> timedelta | None:
         return None
     try:
         wait = timedelta(seconds=min(float(value), LONGEST_WAIT.total_seconds()))
-    except ValueError:
+    except (ValueError, OverflowError):
         try:
             date = parsedate_to_datetime(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         wait = (date if date.tzinfo else date.replace(tzinfo=UTC)) - now
     return max(timedelta(0), min(wait, LONGEST_WAIT))

@@ -23,12 +23,15 @@ LEEWAY = timedelta(seconds=60)
 
 _LONGEST_TOKEN = 16 << 10
 _CACHED_SECONDS = 30
-_SIGNATURE_ONLY: Options = {  # the times and the audience are checked here, with our clock
+_END_OF_TIME = 1e11  # the year 5138; later times are in milliseconds, or no times
+_SIGNATURE_ONLY: Options = {  # the claims are checked here, with our clock and in our words
     "require": ["sub", "exp"],
     "verify_exp": False,
     "verify_nbf": False,
     "verify_iat": False,
     "verify_aud": False,
+    "verify_sub": False,
+    "verify_jti": False,
 }
 
 
@@ -68,10 +71,12 @@ class Access:
         self._clock = clock
         self._audience_host = urlsplit(settings.base_url).netloc
         self._verified: TTLCache[bytes, Caller] = TTLCache(maxsize=10_000, ttl=_CACHED_SECONDS)
+        self._forgotten = 0
         database.on_change(self._forget)
 
     def _forget(self, scope: str) -> None:
         if scope == EVERYTHING or scope.startswith("project:"):
+            self._forgotten += 1
             self._verified.clear()
 
     async def user(self, project_id: str, token: str) -> Caller:
@@ -80,11 +85,17 @@ class Access:
         The token is a JWT that is signed by one of the project's keys with that key's own algorithm, and has `sub` and
         `exp`; `aud`, if present, must name this project. Raises `Unauthenticated`, or `NotFound` for the project.
         """
+        if len(token) > _LONGEST_TOKEN:
+            raise Unauthenticated("The user token is longer than any token of ours could be.")
+        if not token.isascii():
+            raise Unauthenticated("The user token is not a JWT.")
         digest = hashlib.sha256(token.encode()).digest()
         caller = self._verified.get(digest)
         if caller is None or caller.project_id != project_id or caller.expires_at <= self._clock.now():
+            forgotten = self._forgotten
             caller = self._verify(await self._projects.facts(project_id), token)
-            self._verified[digest] = caller
+            if forgotten == self._forgotten:  # else a key may have been revoked after the facts were read
+                self._verified[digest] = caller
         return caller
 
     async def operator(self, key: str) -> Operator:
@@ -96,25 +107,21 @@ class Access:
         return Operator(row.id, row.project_id)
 
     def _verify(self, project: ProjectFacts, token: str) -> Caller:
-        if len(token) > _LONGEST_TOKEN:
-            raise Unauthenticated("The user token is longer than any token of ours could be.")
-        claims = _claims(token, _candidates(token, project, self._clock.now()))
-        self._check_times(claims)
+        claims, key = _claims(token, _candidates(token, project, self._clock.now()))
+        expires_at = self._check_times(claims)
         user_id = claims["sub"]
         if not isinstance(user_id, str) or not 0 < len(user_id) <= 255:
             raise Unauthenticated("The user token's `sub` must be a text of 1 to 255 characters.")
         self._check_audience(claims, project.id)
-        return Caller(project.id, user_id, datetime.fromtimestamp(claims["exp"], UTC) + LEEWAY)
+        return Caller(project.id, user_id, min(expires_at, key.expires_at or expires_at) + LEEWAY)
 
-    def _check_times(self, claims: dict[str, Any]) -> None:
-        now, leeway = self._clock.now().timestamp(), LEEWAY.total_seconds()
-        expires, starts = claims["exp"], claims.get("nbf", 0)
-        if isinstance(expires, bool) or not isinstance(expires, (int, float)) or not 0 < expires < 1e11:
-            raise Unauthenticated("The user token's `exp` is not a time in seconds.")
-        if expires + leeway <= now:
+    def _check_times(self, claims: dict[str, Any]) -> datetime:
+        now, expires_at = self._clock.now(), _instant(claims, "exp")
+        if expires_at + LEEWAY <= now:
             raise Unauthenticated("The user token has expired; sign a new one.")
-        if not isinstance(starts, (int, float)) or starts - leeway > now:
+        if "nbf" in claims and _instant(claims, "nbf") - LEEWAY > now:
             raise Unauthenticated("The user token is not valid yet (`nbf`).")
+        return expires_at
 
     def _check_audience(self, claims: dict[str, Any], project_id: str) -> None:
         audience = claims.get("aud")
@@ -139,7 +146,7 @@ def _candidates(token: str, project: ProjectFacts, now: datetime) -> list[Signin
     """Return the project's keys that may have signed the token: the one it names, or those of its algorithm."""
     try:
         header = jwt.get_unverified_header(token)
-    except jwt.InvalidTokenError:
+    except (jwt.InvalidTokenError, RecursionError):
         raise Unauthenticated("The user token is not a JWT.") from None
     living = [key for key in project.signing_keys if key.expires_at is None or key.expires_at + LEEWAY > now]
     named = [key for key in living if key.id == header.get("kid")]
@@ -151,14 +158,22 @@ def _candidates(token: str, project: ProjectFacts, now: datetime) -> list[Signin
     return suited
 
 
-def _claims(token: str, keys: list[SigningKeyRow]) -> dict[str, Any]:
+def _claims(token: str, keys: list[SigningKeyRow]) -> tuple[dict[str, Any], SigningKeyRow]:
+    """Return what the token claims, and the key that signed it."""
     for key in keys:
         try:
-            return jwt.decode(token, key.public_key, algorithms=[key.algorithm], options=_SIGNATURE_ONLY)
+            return jwt.decode(token, key.public_key, algorithms=[key.algorithm], options=_SIGNATURE_ONLY), key
         except jwt.InvalidSignatureError:
             continue
         except jwt.MissingRequiredClaimError as error:
             raise Unauthenticated(f"The user token has no `{error.claim}`.") from None
-        except jwt.InvalidTokenError:
+        except (jwt.InvalidTokenError, RecursionError):
             raise Unauthenticated("The user token is not a JWT that can be read.") from None
     raise Unauthenticated("The user token is not signed by any active key of this project.")
+
+
+def _instant(claims: dict[str, Any], name: str) -> datetime:
+    seconds = claims[name]
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds < _END_OF_TIME:
+        raise Unauthenticated(f"The user token's `{name}` is not a time in seconds.")
+    return datetime.fromtimestamp(seconds, UTC)

@@ -130,7 +130,11 @@ class Proxy:
 
     async def _once_more(self, url: str, opened: Opened, outgoing: Outgoing, refused: Stream) -> Stream:
         """Return the answer to a second try with a new token, or the first one if there is no newer token."""
-        renewed = await self._tokens.renew(opened)
+        try:
+            renewed = await self._tokens.renew(opened)
+        except BaseException:
+            refused.close()
+            raise
         if renewed.version == opened.version:
             return refused
         refused.close()

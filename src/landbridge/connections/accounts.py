@@ -47,17 +47,19 @@ class Accounts:
 
     async def user(self, caller: Caller) -> UserRow:
         """Return the connected user, known from the first call on."""
-        async with self._database.read() as tx:
-            found = await store.user(tx, caller.project_id, caller.user_id)
-        return found or await self._meet(caller)
-
-    async def _meet(self, caller: Caller) -> UserRow:
+        if found := await self._known(caller):
+            return found
         row = UserRow(caller.project_id, caller.user_id, str(uuid4()), {}, self._clock.now())
-        async with self._database.begin() as tx:
-            if found := await store.user(tx, caller.project_id, caller.user_id):
-                return found
-            await store.insert_user(tx, row)
+        try:
+            async with self._database.begin() as tx:
+                await store.insert_user(tx, row)
+        except Conflict:  # two first calls at the same moment
+            return await self._known(caller) or row
         return row
+
+    async def _known(self, caller: Caller) -> UserRow | None:
+        async with self._database.read() as tx:
+            return await store.user(tx, caller.project_id, caller.user_id)
 
     async def set_meta(self, caller: Caller, meta: dict[str, Any]) -> None:
         """Merge `meta` into the user's metadata. Raises `TooLarge`."""

@@ -86,8 +86,11 @@ async def user(tx: Transaction, project_id: str, user_id: str) -> UserRow | None
 
 
 async def insert_user(tx: Transaction, row: UserRow) -> None:
-    """Add a connected user."""
-    await tx.execute(insert(connected_users).values(**values_of(row)))
+    """Add a connected user, or raise `Conflict` if somebody else just did."""
+    try:
+        await tx.execute(insert(connected_users).values(**values_of(row)))
+    except IntegrityError as error:
+        raise Conflict("This user is known already.") from error
 
 
 async def update_user_meta(tx: Transaction, row: UserRow, meta: dict[str, Any]) -> None:

@@ -211,16 +211,22 @@ def _settle_content_type(outgoing: Outgoing) -> None:
 
 async def _return(answer: Stream, send: Any, *, is_raw: bool, is_head: bool) -> int:
     """Send the provider's answer on, and return its status."""
-    is_json = (answer.headers.get("Content-Type") or "").partition(";")[0].strip().lower() == "application/json"
     headers = _returned(answer)
     length = answer.headers.get("Content-Length")
-    if is_raw or is_head or (answer.status < 400 and not is_json) or answer.status in {204, 304}:
+    if is_raw or is_head or (answer.status < 400 and not _is_whole_json(answer)):
         await _stream(answer, send, headers, length)
     elif answer.status < 400:
         await _stream_enveloped(answer, send, headers, length)
     else:
         await _send_whole(send, answer.status, headers, await _provider_error(answer))
     return answer.status
+
+
+def _is_whole_json(answer: Stream) -> bool:
+    """Return whether the body is JSON that stays JSON when something is put around it: not a part, not compressed."""
+    content_type = (answer.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
+    is_plain = answer.headers.get("Content-Encoding", "identity").lower() == "identity"
+    return content_type == "application/json" and is_plain and answer.status not in {204, 206, 304}
 
 
 def _returned(answer: Stream) -> Headers:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from scripts import setup
+from tests.ground.chromium import running_chromium
 from tests.ground.postgres import FORGETFUL, PostgresServer, running_postgres
 
 if TYPE_CHECKING:
@@ -44,21 +45,9 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
-    """A headless Chromium with a profile of its own that speaks to nobody unless a page tells it to."""
-    # Imported here: it takes a third of a second, which tests without a browser should not pay.
-    from playwright.async_api import async_playwright  # noqa: PLC0415
-
-    chromium = setup.BIN / "chromium"
-    if not chromium.exists():
-        pytest.fail("There is no browser yet: run `python3 scripts/setup.py chromium`.")
-    quiet = ("disable-background-networking", "disable-component-update", "disable-sync", "no-first-run")
-    plain = ("disable-gpu", "disable-quic")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=chromium.resolve(), args=[f"--{switch}" for switch in (*quiet, *plain)]
-        )
+    """A headless Chromium of the test's own."""
+    async with running_chromium() as browser:
         yield browser
-        await browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,14 @@ function accountOf(user, type) {
   return { all, current: all.find((one) => one.id === mine.credentialId) || all[0] || null };
 }
 
+function paragraphs(text) {
+  return text.trim().split(/\n\s*\n/).map((block) => {
+    const paragraph = document.createElement("p");
+    paragraph.textContent = block;
+    return paragraph;
+  });
+}
+
 function draw({ user, integration, config, connectionError, options }) {
   const { current } = accountOf(user, integration.type);
   const isValid = current !== null && current.status === "VALID";
@@ -31,7 +39,7 @@ function draw({ user, integration, config, connectionError, options }) {
   el("icon").src = `integrations/${encodeURIComponent(integration.type)}.svg`;
   el("name").textContent = integration.name;
   el("description").textContent = config.description || "";
-  el("overview").textContent = (config.overview || "").trim();
+  el("overview").replaceChildren(...paragraphs(config.overview || ""));
   el("account").hidden = current === null;
   el("account").textContent = `Connected: ${details.name || ""} ${details.email ? `<${details.email}>` : ""}`.trim();
   const problem = connectionError

@@ -290,6 +290,8 @@ def provide_sdk() -> None:
 
 
 def provide_chromium() -> None:
+    """Find Chromium or fetch it, and Node, with which Playwright drives it."""
+    provide_node()
     fetch = {"apt": lambda: apt_install("chromium"), "npm": _chromium_from_npm}
     _provide("chromium", lambda: found(*_BROWSERS), fetch)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -25,6 +26,8 @@ async def running_chromium() -> AsyncIterator[Browser]:
     chromium = setup.BIN / "chromium"
     if not chromium.exists():
         pytest.fail("There is no browser yet: run `python3 scripts/setup.py chromium`.")
+    # The Node that Playwright brings wants a library, libatomic, that a small machine does not have.
+    os.environ.setdefault("PLAYWRIGHT_NODEJS_PATH", str(setup.BIN / "node"))
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=chromium.resolve(), args=[f"--{switch}" for switch in (*_QUIET, *_PLAIN)]

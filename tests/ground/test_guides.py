@@ -11,13 +11,18 @@ GUIDES = [*TREE.glob("*.md"), *TREE.glob("docs/**/*.md"), *TREE.glob("packaging/
 
 
 def test_every_setting_that_a_guide_names_exists() -> None:
-    known = {name.upper() for name in Settings.model_fields}
+    settings = {f"LANDBRIDGE_{name.upper()}" for name in Settings.model_fields}
+    options = {
+        name
+        for source in TREE.glob("src/landbridge/**/*.py")
+        for name in re.findall(r'envvar="(\w+)"', source.read_text(encoding="utf-8"))
+    }
 
     unknown = [
-        f"{guide.relative_to(TREE)}: LANDBRIDGE_{name}"
+        f"{guide.relative_to(TREE)}: {name}"
         for guide in GUIDES
-        for name in re.findall(r"LANDBRIDGE_([A-Z_]*[A-Z])", guide.read_text(encoding="utf-8"))
-        if name not in known
+        for name in re.findall(r"\bLANDBRIDGE_[A-Z_]*[A-Z]\b", guide.read_text(encoding="utf-8"))
+        if name not in settings | options
     ]
 
     assert unknown == []

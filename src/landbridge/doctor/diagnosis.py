@@ -27,7 +27,7 @@ from landbridge.errors import (
     ProviderTimedOut,
     ProviderUnreachable,
 )
-from landbridge.providers.aadsts import explain
+from landbridge.providers.aadsts import Who, explain
 from landbridge.providers.microsoft import SignInAnswer
 from landbridge.store.projects import IntegrationRow, ProjectRow, SigningKeyRow
 
@@ -37,12 +37,12 @@ EXPIRES_SOON = timedelta(days=30)
 _CLIENT = "integration.client_id"
 _AUDIENCE = "integration.audience"
 _REDIRECT = "integration.redirect_url"
+_SIGN_IN = "integration.sign_in"
 _SECRET = "integration.client_secret"  # noqa: S105
 _CHECK_OF_CODE = {
     50011: _REDIRECT,
     700016: _CLIENT,
     700011: _CLIENT,
-    7000112: _CLIENT,
     50194: _AUDIENCE,
     90002: _AUDIENCE,
     90124: _AUDIENCE,
@@ -109,14 +109,14 @@ def authorities_to_ask(audience: str) -> tuple[str, ...]:
 def judge_registration(evidence: Evidence, now: datetime) -> list[Finding]:
     """Return what the evidence says, one finding for each cause: what follows from it is left out."""
     sign_in = list(_sign_in(evidence))
-    app_is_wrong = any(finding.remedy and finding.check in {_CLIENT, _AUDIENCE} for finding in sign_in)
+    app_is_wrong = any(one.severity is Severity.PROBLEM and one.check != _REDIRECT for one in sign_in)
     return [*sign_in, *_secrets(evidence, now, only_refused=app_is_wrong)]
 
 
 def _sign_in(evidence: Evidence) -> Iterator[Finding]:
     answer = evidence.answers[evidence.audience]
     if isinstance(answer, LandbridgeError):
-        yield warning("integration.sign_in", f"Microsoft's sign-in page could not be asked: {answer.message}", _AGAIN)
+        yield warning(_SIGN_IN, f"Microsoft's sign-in page could not be asked: {answer.message}", _AGAIN)
     elif answer.is_welcome:
         yield ok(_CLIENT, "Microsoft knows the client id.")
         yield ok(_REDIRECT, "The redirect URL is registered: Microsoft sends users back to it.")
@@ -132,7 +132,7 @@ def _refusal(evidence: Evidence, answer: SignInAnswer) -> Finding:
     """Return why the sign-in page of the audience turned the app away."""
     explanation = explain(list(answer.codes))
     check = next((_CHECK_OF_CODE[code] for code in answer.codes if code in _CHECK_OF_CODE), None)
-    check = check or (_CLIENT if answer.error == "unauthorized_client" else "integration.sign_in")
+    check = check or (_CLIENT if answer.error == "unauthorized_client" else _SIGN_IN)
     if check == _CLIENT and _is_known_elsewhere(evidence):
         return problem(
             _AUDIENCE,
@@ -140,13 +140,14 @@ def _refusal(evidence: Evidence, answer: SignInAnswer) -> Finding:
             "Set the account audience here to what the app's Supported account types in Azure allow, or change those.",
             **_details(answer),
         )
-    if explanation:
+    if explanation and explanation.who is Who.TIME:
+        return warning(_SIGN_IN, explanation.cause, explanation.remedy, **_details(answer))
+    if explanation and explanation.who is not Who.USER:
         return problem(check, explanation.cause, explanation.remedy, **_details(answer))
     if answer.error:
         return problem(check, f"Microsoft refuses the sign-in: {answer.error}.", _LOOK, **_details(answer))
-    return warning(
-        _REDIRECT, "Microsoft shows a page of its own instead of sending users back, and does not say why.", _LOOK
-    )
+    message = "Microsoft shows a page of its own instead of sending users back, and does not say why."
+    return warning(_REDIRECT, message, _LOOK, **_details(answer))
 
 
 _LOOK = (

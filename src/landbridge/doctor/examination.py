@@ -1,7 +1,8 @@
 """Asks everything that `landbridge doctor` needs to know, at once and for a limited time."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
@@ -21,9 +22,9 @@ from landbridge.store.sealed import identity
 from landbridge.vault import KeyFile, Vault
 
 PATIENCE = timedelta(seconds=4)
-"""How long one question may take. Three rounds follow one another, so an examination ends well within 15 seconds."""
+"""How long one question may take. Three rounds follow one another, and a round ends the examination of what is down."""
 
-_AT_ONCE = 16
+_AT_ONCE = 32
 _MADE_UP_CODE = "landbridge-doctor"
 
 Asked = TypeVar("Asked")
@@ -86,8 +87,9 @@ class Doctor:
     async def examine(
         self, project_id: str | None = None, *, tenant: str | None = None, public_url: bool = False
     ) -> Report:
-        """Return what is well and what is not, of every project or of one; within 15 seconds, whatever is down.
+        """Return what is well and what is not, of every project or of one.
 
+        A few projects take less than 15 seconds whatever is down; many take their time, so as not to flood Microsoft.
         Client secrets are tried in `tenant` where the audience names none. `public_url` also asks whether we ourselves
         are reached at our public URL, which from behind a reverse proxy cannot always be told. Raises `NotFound` for an
         unknown project.
@@ -109,16 +111,13 @@ class Doctor:
         )
 
     async def _households(self, project_id: str | None) -> tuple[list[Finding], list[Household]]:
-        remedy = StoreFailed.remedy
         try:
-            async with asyncio.timeout(self._patience):
+            async with self._limit():
                 await self._database.check()
                 projects = [await self._projects.get(project_id)] if project_id else await self._projects.all()
-                households = [await self._read(project) for project in projects]
-        except TimeoutError:
-            return [problem("database", f"The database does not answer within {self._patience:g} s.", remedy)], []
-        except StoreFailed as error:
-            return [problem("database", error.message, remedy)], []
+            households = [await self._read(project) for project in projects]
+        except (StoreFailed, ProviderTimedOut) as error:
+            return [problem("database", error.message, StoreFailed.remedy)], []
         findings = [ok("database", f"{self._database.engine.dialect.name} answers, and its tables fit this version.")]
         if not households:
             message = "There is no project yet, so there is nothing to check at Microsoft."
@@ -126,9 +125,10 @@ class Doctor:
         return findings, households
 
     async def _read(self, project: ProjectRow) -> Household:
-        rows = await self._projects.integrations(project.id)
-        registrations = [await self._registration(row) for row in rows if row.is_active]
-        return Household(project, await self._projects.signing_keys(project.id), rows, registrations)
+        async with self._limit():
+            rows = await self._projects.integrations(project.id)
+            registrations = [await self._registration(row) for row in rows if row.is_active]
+            return Household(project, await self._projects.signing_keys(project.id), rows, registrations)
 
     async def _registration(self, row: IntegrationRow) -> Registration:
         _, secrets = await self._projects.integration(row.project_id, row.type)
@@ -245,14 +245,20 @@ class Doctor:
         return [warning(check, message, "Open it in a browser outside of this network; see docs/how-to/deploy.md.")]
 
     async def _ask(self, question: Callable[[], Awaitable[Asked]]) -> Asked | LandbridgeError:
-        """Return the answer to a question, or the error that came instead; waiting for its turn counts."""
+        """Return the answer to a question, or the error that came instead."""
         try:
-            async with asyncio.timeout(self._patience), self._turns:
+            async with self._turns, self._limit():
                 return await question()
-        except TimeoutError:
-            return ProviderTimedOut(f"No answer came within {self._patience:g} s.")
         except LandbridgeError as error:
             return error
+
+    @contextlib.asynccontextmanager
+    async def _limit(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self._patience):
+                yield
+        except TimeoutError as error:
+            raise ProviderTimedOut(f"No answer came within {self._patience:g} s.") from error
 
 
 async def _nothing() -> list[Finding]:

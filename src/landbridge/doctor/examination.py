@@ -118,7 +118,8 @@ class Doctor:
             households = [await self._read(project) for project in projects]
         except (StoreFailed, ProviderTimedOut) as error:
             return [problem("database", error.message, StoreFailed.remedy)], []
-        findings = [ok("database", f"{self._database.engine.dialect.name} answers, and its tables fit this version.")]
+        kind = self._database.engine.dialect.name
+        findings = [ok("database", f"The database ({kind}) answers, and its tables fit this version.")]
         if not households:
             message = "There is no project yet, so there is nothing to check at Microsoft."
             findings.append(warning("projects", message, "Create one with `landbridge projects create NAME`."))
@@ -148,7 +149,7 @@ class Doctor:
         if failures:
             message = f"{len(failures)} of {sealed} client secrets do not open. {failures[0].message}"
             return [problem(check, message, VaultFailed.remedy), *self._key_file()]
-        return [ok(check, f"The key ring opens what it sealed ({sealed} client secrets)."), *self._key_file()]
+        return [ok(check, f"The key ring opens every client secret ({sealed})."), *self._key_file()]
 
     def _key_file(self) -> list[Finding]:
         source = self._vault.source

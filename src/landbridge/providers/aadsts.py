@@ -63,8 +63,8 @@ EXPLANATIONS: Mapping[int, Explanation] = {
     # The app registration: what the operator entered here does not match what is in Azure.
     50011: _operator(
         "The redirect URL is not registered for this app, so Microsoft shows its own page and sends nobody back.",
-        "Add the redirect URL, letter by letter as `landbridge integrations show` prints it, under Authentication > "
-        "Web in the app's page in Azure. Scheme, host, path and case all count.",
+        "Add the redirect URL, letter by letter as `landbridge integrations show` prints it, in the app's page in "
+        "Azure under Authentication, platform Web. Scheme, host, path and case all count.",
     ),
     700016: _operator(
         "There is no app with this client id in the directory that was asked.",

@@ -4,11 +4,14 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 from uuid import uuid4
 
+from sqlalchemy import func, select
 from tests.clock import START
 
 from landbridge.store.connections import ConfigurationRow, ConnectionRow, UserRow
+from landbridge.store.database import Database
 from landbridge.store.projects import ApiKeyRow, ClientSecretRow, IntegrationRow, ProjectRow, SigningKeyRow
 from landbridge.store.sign_ins import NonceRow, SignInRow
+from landbridge.store.tables import metadata
 
 Row = TypeVar("Row")
 
@@ -75,3 +78,10 @@ def sign_in(of: ProjectRow, **changes: Any) -> SignInRow:
 def nonce(of: ProjectRow, **changes: Any) -> NonceRow:
     owner = {"project_id": of.id, "user_id": "ann", "integration": "onedrive"}
     return _row(NonceRow, changes, hash=_id(), created_at=START, expires_at=START, **owner)
+
+
+async def count(database: Database, table: str) -> int:
+    """Return how many rows a table has."""
+    async with database.read() as tx:
+        number: int = (await tx.execute(select(func.count()).select_from(metadata.tables[table]))).scalar_one()
+    return number

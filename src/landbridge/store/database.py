@@ -213,7 +213,7 @@ def engine_url(url: str) -> URL:
     """Return `sqlite:///…` or `postgresql://…` with the async driver that we use, or raise `Misconfigured`."""
     try:
         parsed = make_url(url)
-    except SQLAlchemyError:
+    except (SQLAlchemyError, ValueError):
         raise Misconfigured("LANDBRIDGE_DATABASE_URL is not a database URL.") from None
     backend = parsed.get_backend_name()
     if backend == "sqlite":
@@ -234,7 +234,7 @@ def latest_migration() -> str:
 
 
 def _sqlite_engine(url: URL, settings: Settings) -> AsyncEngine:
-    if not url.database:
+    if not url.database or url.database == ":memory:":
         raise Misconfigured("LANDBRIDGE_DATABASE_URL names SQLite without a file: `sqlite:////folder/landbridge.db`.")
     Path(url.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     Path(url.database).touch(mode=0o600)

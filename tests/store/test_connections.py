@@ -157,7 +157,7 @@ async def test_a_failed_refresh_is_counted_and_gives_the_lease_back(database: Da
     for failures in (1, 2):
         await _take(database, row, "one")
         async with database.begin() as tx:
-            await connections.save_refresh_failure(tx, row, refresh_error="busy", refresh_retry_at=START)
+            await connections.save_refresh_failure(tx, row, "one", refresh_error="busy", refresh_retry_at=START)
         assert await _now(database, row) == replace(
             row, refresh_failures=failures, refresh_error="busy", refresh_retry_at=START
         )
@@ -170,8 +170,20 @@ async def test_a_late_failure_says_nothing_against_tokens_that_were_replaced_mea
         await connections.save_tokens(tx, row, sealed_tokens=b"\x01new")
     good = await _now(database, row)
     async with database.begin() as tx:
-        await connections.save_refresh_failure(tx, row, status="invalid", refresh_error="grant lost")
+        assert not await connections.save_refresh_failure(tx, row, "one", status="invalid", refresh_error="grant lost")
     assert await _now(database, row) == good
+
+
+async def test_a_late_failure_ends_no_lease_that_another_took_and_calls_no_grant_lost_that_it_renews(
+    database: Database, row: ConnectionRow, clock: FakeClock
+) -> None:
+    await _take(database, row, "one")
+    clock.advance(LEASE)
+    await _take(database, row, "other")
+    taken = await _now(database, row)
+    async with database.begin() as tx:
+        assert not await connections.save_refresh_failure(tx, row, "one", status="invalid", refresh_error="grant lost")
+    assert await _now(database, row) == taken
 
 
 async def test_a_connection_that_must_be_reconnected_is_forgotten_everywhere_and_a_hiccup_is_not(
@@ -181,13 +193,15 @@ async def test_a_connection_that_must_be_reconnected_is_forgotten_everywhere_and
     await elsewhere.skip_old_news()
     elsewhere.on_change(heard.append)
 
+    await _take(database, row, "one")
     async with database.begin() as tx:
-        await connections.save_refresh_failure(tx, row, refresh_error="busy")
+        await connections.save_refresh_failure(tx, row, "one", refresh_error="busy")
     await elsewhere.catch_up()
     assert heard == []
 
+    await _take(database, row, "one")
     async with database.begin() as tx:
-        await connections.save_refresh_failure(tx, row, status="invalid", refresh_error="grant lost")
+        await connections.save_refresh_failure(tx, row, "one", status="invalid", refresh_error="grant lost")
     await elsewhere.catch_up()
     assert heard == [f"connection:{row.id}", f"user:{row.project_id}/ann"]
 

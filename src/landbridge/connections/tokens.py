@@ -112,12 +112,11 @@ class Tokens:
         )
         self._used.add(connection_id)
         now = self._clock.now()
-        if now < opened.refresh_at:
-            return opened
-        renewal = self._renewal(opened)
-        if now < opened.expires_at - _TOO_LATE:
-            return opened
-        return await asyncio.shield(renewal)
+        if now >= opened.expires_at - _TOO_LATE:
+            return await asyncio.shield(self._renewal(opened))
+        if now >= opened.refresh_at:
+            self._renewal(opened)
+        return opened
 
     async def renew(self, opened: Opened) -> Opened:
         """Return a newer token than `opened`, which the provider refused; `opened` itself if that is brand new."""
@@ -249,16 +248,16 @@ class Tokens:
             row = await self._row(stale.project_id, stale.connection_id)
             if row.token_version != stale.version:
                 return await self._reread(row)
-            self._must_not_rest(row)
-            if await self._lease(row):
-                return await self._refresh(row, active)
+            self._must_not_rest(row, active)
+            if await self._lease(row) and (renewed := await self._refresh(row, active)):
+                return renewed
             await self._clock.sleep(_LOOK_AGAIN)
         raise ProviderTimedOut("Another process is refreshing this account's token and does not finish.")
 
-    def _must_not_rest(self, row: ConnectionRow) -> None:
-        """Raise what the last failed refresh raised, until it is time to try again."""
+    def _must_not_rest(self, row: ConnectionRow, active: ActiveIntegration) -> None:
+        """Raise why the last refresh failed, until it is time to try again or the integration has been changed."""
         wait = (row.refresh_retry_at or self._clock.now()) - self._clock.now()
-        if wait > timedelta(0):
+        if wait > timedelta(0) and active.settings.updated_at <= row.updated_at:
             raise ProviderFailed(
                 row.refresh_error or "The provider's token endpoint failed.",
                 retry_after=wait,
@@ -270,18 +269,22 @@ class Tokens:
         async with self._database.begin() as tx:
             return await store.take_lease(tx, row, self._holder, now, now + LEASE)
 
-    async def _refresh(self, row: ConnectionRow, active: ActiveIntegration) -> Opened:
+    async def _refresh(self, row: ConnectionRow, active: ActiveIntegration) -> Opened | None:
+        """Return a new token, or None if the provider gave none and somebody else has taken over meanwhile."""
         tokens = self._tokens(row)
         try:
             grant = await self._ask(row, active, [tokens["refresh_token"], tokens.get("previous_refresh_token")])
         except GrantLost as error:
-            await self._record_failure(row, error, status="invalid")
+            if not await self._record_failure(row, error, status="invalid"):
+                return None
             raise ConnectionUnusable(
                 f"This account has to be connected again: {error.message}", meta={"credentialId": row.id, **error.meta}
             ) from error
         except ProviderFailed as error:
             rest = error.retry_after or min(_FIRST_REST * 2 ** min(row.refresh_failures, 10), _LONGEST_REST)
-            await self._record_failure(row, error, refresh_retry_at=self._clock.now() + rest)
+            if not await self._record_failure(row, error, refresh_retry_at=self._clock.now() + rest):
+                return None
+            error.retry_after = rest
             raise
         self._metrics.refreshes.labels("renewed").inc()
         return await self._save(row, grant, tokens["refresh_token"])
@@ -304,8 +307,18 @@ class Tokens:
                 lost = error
         raise lost
 
-    async def _record_failure(self, row: ConnectionRow, error: ProviderFailed, **changes: Any) -> None:
+    async def _record_failure(self, row: ConnectionRow, error: ProviderFailed, **changes: Any) -> bool:
+        """Record a failure, and return False if it is nobody's any more: the lease is another's, or the tokens are."""
         self._metrics.refreshes.labels(error.code).inc()
+        async with self._database.begin() as tx:
+            is_ours = await store.save_refresh_failure(
+                tx, row, self._holder, refresh_error=error.message, updated_at=self._clock.now(), **changes
+            )
+        if is_ours:
+            self._tell(row, error)
+        return is_ours
+
+    def _tell(self, row: ConnectionRow, error: ProviderFailed) -> None:
         if isinstance(error, AppRejected):
             log.error(
                 "the provider refuses our client id or secret; users need not reconnect",
@@ -315,10 +328,6 @@ class Tokens:
             )
         elif not isinstance(error, ProviderBusy):
             log.warning("refresh failed at the provider", connection=row.id, error=error.code, **error.meta)
-        async with self._database.begin() as tx:
-            await store.save_refresh_failure(
-                tx, row, refresh_error=error.message, updated_at=self._clock.now(), **changes
-            )
 
     async def _save(self, row: ConnectionRow, grant: Grant, spent: str) -> Opened:
         """Save a grant, and return it; or what somebody else saved meanwhile."""

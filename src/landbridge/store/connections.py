@@ -173,16 +173,24 @@ async def save_tokens(tx: Transaction, row: ConnectionRow, **changes: Any) -> bo
 
 
 async def save_refresh_failure(
-    tx: Transaction, row: ConnectionRow, **changes: Any
-) -> None:  # Any: columns of the table
-    """Record why a refresh failed and give the lease back, unless the tokens changed meanwhile."""
+    tx: Transaction, row: ConnectionRow, holder: str, **changes: Any
+) -> bool:  # Any: columns of the table
+    """Record why a refresh failed and give the lease back, and return False if it is `holder`'s no more.
+
+    Whoever was stopped past its lease must not end another's, nor call a grant lost that the other has just renewed.
+    """
     saved = await tx.change(
         update(connections)
-        .where(connections.c.id == row.id, connections.c.token_version == row.token_version)
+        .where(
+            connections.c.id == row.id,
+            connections.c.token_version == row.token_version,
+            connections.c.lease_holder == holder,
+        )
         .values(lease_holder=None, lease_until=None, refresh_failures=connections.c.refresh_failures + 1, **changes)
     )
     if saved and "status" in changes:
         tx.touch(*scopes_of(row))
+    return saved == 1
 
 
 async def mark_used(tx: Transaction, connection_ids: Sequence[str], at: datetime) -> None:

@@ -70,7 +70,8 @@ async def back_up(database: Database, path: Path, progress: Progress = lambda _r
             for table in _TABLES:
                 async for row in tx.stream(select(table)):
                     lines.write_row(table, row._asdict())
-                progress(lines.rows.total())
+                    if lines.rows.total() % _AT_ONCE == 0:
+                        progress(lines.rows.total())
         lines.write_footer()
     return dataclasses.replace(contents, rows=lines.rows)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
-from tests.acceptance.stage import Landbridge, Project, Sandbox, Site, run
+from tests.acceptance.stage import PATIENCE, Landbridge, Project, Sandbox, Site, run
 from tests.ground.chromium import running_chromium
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ async def browser() -> AsyncIterator[Browser]:
 async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
     """A user's browser, without cookies."""
     context = await browser.new_context()
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(PATIENCE)
     yield context
     await context.close()
 

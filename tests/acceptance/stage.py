@@ -36,6 +36,9 @@ SERVICES = (
 )
 """Every URL that the SDK can be told."""
 
+PATIENCE = 10_000
+"""How many milliseconds a user would wait for anything here."""
+
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -144,6 +147,14 @@ class Sandbox:
         await self.control("POST", "/apps", given)
         return client_id, secret
 
+    @asynccontextmanager
+    async def switched(self, **switches: object) -> AsyncIterator[None]:
+        """Let it behave otherwise for a while."""
+        before = await self.control("GET", "/switches")
+        await self.control("PATCH", "/switches", switches)
+        yield
+        await self.control("PATCH", "/switches", {name: before[name] for name in switches})
+
     async def spoil(self, **fault: Any) -> None:  # Any: JSON
         """Plant a fault."""
         await self.control("POST", "/faults", fault)
@@ -213,6 +224,25 @@ class Project:
         """Return what a user has connected, as the operator sees it."""
         found: list[Json] = await self.landbridge.api("GET", f"/projects/{self.id}/connections?user_id={user}")
         return found
+
+    async def connect(self, user: str, account: str = "ada@contoso.example", **options: object) -> str:
+        """Connect an account without a browser, where how is not the story; return the credential's id."""
+        base, token, key = f"{self.landbridge.url}", await self.token(user), uuid4().hex
+        origin = (await self.landbridge.api("GET", f"/projects/{self.id}"))["allowed_origins"][0]
+        begin = {"action": "onedrive", "oauthMetaKeyId": key, "installOptions": json.dumps(options)}
+        nonce = {"action": "onedrive", "originForPostMessage": origin, "userToken": token}
+        jar, me = aiohttp.CookieJar(unsafe=True), {"Authorization": f"Bearer {token}"}
+        async with aiohttp.ClientSession(base, cookie_jar=jar, raise_for_status=True) as browser:
+            async with browser.get(
+                f"/v2/projects/{self.id}/sdk/actions/build-oauth", params=begin, headers=me
+            ) as answer:
+                sign_in = (await answer.json())["redirectUrl"]
+            actions = f"/projects/{self.id}/sdk/actions"
+            await browser.get(f"{actions}/oauth-nonce", params=nonce, headers={"Referer": f"{origin}/"})
+            await browser.get(f"{sign_in}&sandbox_consent=auto&login_hint={quote(account)}")
+            async with browser.get(f"{actions}/session-id/{key}", headers=me) as answer:
+                found: str = (await answer.json())["connectCredentialId"]
+                return found
 
     async def spoil_tokens(self, **fault: Any) -> None:  # Any: JSON
         """Let the token endpoint fail for this project's application."""
@@ -319,13 +349,20 @@ class App:
         return await opening.value
 
     async def clicked(self) -> Json:
-        """Return how the statements of the last click ended."""
-        found: Json = await self.page.evaluate("() => clicked")
+        """Return how the statements of the last click ended, as they must within seconds, for better or worse."""
+        handle = await self.page.wait_for_function("async () => ({ outcome: await clicked })", timeout=PATIENCE)
+        found: Json = (await handle.json_value())["outcome"]
         return found
 
     async def install(self, options: str = "{}", *, account: str | None = None) -> Json:
         """Connect OneDrive by `installIntegration`, consenting at Microsoft; return how it ended."""
         window = await self.click(f"return paragon.installIntegration('onedrive', {options})")
+        await consent(window, account=account)
+        return await self.clicked()
+
+    async def install_headless(self, options: str = "", *, account: str | None = None) -> Json:
+        """Connect OneDrive by `installFlow` with a page of the product's own; return how it ended, and its stages."""
+        window = await self.click(install_flow(options))
         await consent(window, account=account)
         return await self.clicked()
 
@@ -338,6 +375,20 @@ class App:
     def portal(self) -> FrameLocator:
         """The portal, in its frame."""
         return self.page.frame_locator("#paragon-connect-frame")
+
+
+def install_flow(options: str = "") -> str:
+    """Return statements that run the headless flow to its end, and give its stages and what it calls back with."""
+    return f"""
+paragon.setHeadless(true);
+const stages = [];
+return new Promise((resolve) => paragon.installFlow.start("onedrive", {{
+  onNext: (next) => stages.push(next.stage),
+  onComplete: (event) => resolve({{ stages, event }}),
+  onError: (error, context) => resolve({{ stages, error: plain(error), context }}),
+  {options}
+}}));
+"""
 
 
 async def consent(window: Page, *, button: str = "accept", account: str | None = None) -> None:

@@ -73,10 +73,10 @@ class InstallOptions:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a sign-in ended, for the page that the user sees last."""
+    """How a sign-in ended, for the page that the user sees last: well, or with a failure as the SDK reads errors."""
 
-    connected: bool
     message: str
+    failure: Mapping[str, Any] | None = None
 
 
 class SignIns:
@@ -220,7 +220,7 @@ class SignIns:
             connected = await self._connect(row, code=code, error=error)
         except LandbridgeError as failure:
             await self._record(row, failure)
-            return Outcome(connected=False, message=failure.message)
+            return Outcome(failure.message, failure.body())
         except BaseException:
             await self._record(row, InstallFailed("Landbridge stopped while it finished the sign-in. Try again."))
             raise
@@ -228,16 +228,16 @@ class SignIns:
             await store.finish(tx, row, connection_id=connected.id)
         self._metrics.installs.labels("connected").inc()
         log.info("account connected", project=row.project_id, integration=row.integration, connection=connected.id)
-        return Outcome(connected=True, message="The account is connected.")
+        return Outcome("The account is connected.")
 
     async def _already(self, row: SignInRow) -> Outcome:
         async with self._database.read() as tx:
             now = await store.sign_in_by_id(tx, row.project_id, row.user_id, row.id)
         if now and now.failure:
-            return Outcome(connected=False, message=now.failure["message"])
+            return Outcome(now.failure["message"], now.failure)
         if now and now.connection_id:
-            return Outcome(connected=True, message="The account is connected.")
-        return Outcome(connected=True, message="The sign-in is being finished. You can close this window.")
+            return Outcome("The account is connected.")
+        return Outcome("The sign-in is being finished. You can close this window.")
 
     async def _check_browser(self, row: SignInRow, cookie: str | None) -> None:
         async with self._database.read() as tx:

@@ -6,10 +6,11 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from landbridge.catalog import integration_id
 from landbridge.connections.sign_ins import LIFETIME, cookie_name
-from landbridge.errors import LandbridgeError
+from landbridge.errors import InstallFailed, LandbridgeError
 from landbridge.store.sign_ins import SignInRow
-from landbridge.web.pages import connected_page, failed_page, nonce_page
+from landbridge.web.pages import connected_page, failed_page, nonce_page, refused_page
 from landbridge.web.rooms import Rooms
 
 _HOPPED = "landbridge_hop"
@@ -22,15 +23,19 @@ def router(rooms: Rooms) -> APIRouter:
     @routes.get("/projects/{project_id}/sdk/actions/oauth-nonce")
     async def nonce(request: Request, project_id: str) -> Response:
         query = request.query_params
+        integration, app_origin = query.get("action", ""), query.get("originForPostMessage", "")
         try:
-            caller = await rooms.access.user(project_id, query.get("userToken", ""))
             facts = await rooms.projects.facts(project_id)
         except LandbridgeError as error:
-            return failed_page(error.message, status=error.status)
-        integration, app_origin = query.get("action", ""), query.get("originForPostMessage", "")
-        if refusal := _refusal(request, app_origin, facts.allowed_origins):
+            return refused_page(error.message, status=error.status)
+        origins = facts.allowed_origins & {app_origin}
+        try:
+            caller = await rooms.access.user(project_id, query.get("userToken", ""))
+        except LandbridgeError as error:
+            return failed_page(error.body(), integration_id(project_id, integration), origins)
+        if refusal := _refusal(request, app_origin, origins):
             await rooms.sign_ins.refuse_nonce(caller, integration, refusal)
-            return failed_page(refusal)
+            return failed_page(InstallFailed(refusal).body(), integration_id(project_id, integration), origins)
         response = nonce_page(app_origin)
         response.set_cookie(
             cookie_name(project_id, caller.user_id, integration),
@@ -48,7 +53,7 @@ def router(rooms: Rooms) -> APIRouter:
         query = request.query_params
         sign_in = await rooms.sign_ins.find(query.get("state", ""))
         if sign_in is None:
-            return failed_page("This sign-in is over or unknown. Go back to the app and connect from there.")
+            return refused_page("This sign-in is over or unknown. Go back to the app and connect from there.")
         cookie = request.cookies.get(cookie_name(sign_in.project_id, sign_in.user_id, sign_in.integration))
         if cookie is None and _must_hop(rooms, request):
             return RedirectResponse(f"{rooms.settings.zeus_url}/oauth?{request.url.query}&{_HOPPED}=1", 303)
@@ -60,9 +65,11 @@ def router(rooms: Rooms) -> APIRouter:
 async def _finished(rooms: Rooms, sign_in: SignInRow, cookie: str | None, request: Request) -> Response:
     query = request.query_params
     outcome = await rooms.sign_ins.finish(sign_in, cookie, code=query.get("code"), error=query.get("error"))
-    if outcome.connected:
+    if outcome.failure is None:
         return connected_page(outcome.message)
-    return failed_page(outcome.message, status=200, closes=True)
+    facts = await rooms.projects.facts(sign_in.project_id)
+    id_ = integration_id(sign_in.project_id, sign_in.integration)
+    return failed_page(outcome.failure, id_, facts.allowed_origins)
 
 
 def _refusal(request: Request, app_origin: str, allowed: frozenset[str]) -> str | None:

@@ -3,6 +3,8 @@
 import html
 import json
 import secrets
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from starlette.responses import HTMLResponse
 
@@ -38,7 +40,7 @@ _ON_CLOSE = "document.getElementById('close').addEventListener('click', () => wi
 
 def nonce_page(app_origin: str) -> HTMLResponse:
     """Tell the page that opened us that the browser is ready to go to the provider."""
-    message, target = json.dumps({"type": "oauth-nonce-loaded"}), json.dumps(app_origin).replace("<", "\\u003c")
+    message, target = _for_script({"type": "oauth-nonce-loaded"}), _for_script(app_origin)
     script = f"if (window.opener) window.opener.postMessage({message}, {target});"
     return _page("One moment", "You are being taken to Microsoft's sign-in.", script=script)
 
@@ -48,10 +50,33 @@ def connected_page(message: str) -> HTMLResponse:
     return _page("Connected", message, script=f"{_ON_CLOSE} window.close();", rest=_CLOSE_BUTTON)
 
 
-def failed_page(message: str, *, status: int = 400, closes: bool = False) -> HTMLResponse:
-    """Say what went wrong; the SDK learns of it when the window is closed."""
-    closing = " window.close();" if closes else ""
-    return _page("Not connected", message, script=_ON_CLOSE + closing, rest=_CLOSE_BUTTON, status=status)
+def refused_page(message: str, *, status: int = 400) -> HTMLResponse:
+    """Say what went wrong to the user alone, since we do not know which app to tell."""
+    return _page("Not connected", message, script=_ON_CLOSE, rest=_CLOSE_BUTTON, status=status)
+
+
+def failed_page(failure: Mapping[str, Any], integration_id: str, app_origins: Iterable[str]) -> HTMLResponse:
+    """Say what went wrong to the app that opened us, and close; to the user, if there is no app to tell.
+
+    A caller of the SDK's `installIntegration` or `connect` learns of a failure by this message alone: what the SDK
+    learns by polling reaches callers of `installFlow` only. The browser delivers it to no page but the app's.
+    """
+    told = {
+        "type": "oauth_error_callback",
+        "error": failure["message"],
+        "errorResponse": failure,
+        "integrationId": integration_id,
+    }
+    script = f"""{_ON_CLOSE}
+const told = {_for_script(told)};
+if (window.opener) for (const origin of {_for_script(sorted(app_origins))}) window.opener.postMessage(told, origin);
+window.close();"""
+    return _page("Not connected", failure["message"], script=script, rest=_CLOSE_BUTTON)
+
+
+def _for_script(value: object) -> str:
+    """Return JSON that cannot end the script that it stands in."""
+    return json.dumps(value).replace("<", "\\u003c")
 
 
 def _page(title: str, message: str, *, script: str, rest: str = "", status: int = 200) -> HTMLResponse:

@@ -30,8 +30,19 @@ def _parser() -> argparse.ArgumentParser:
         "--drive", choices=("personal", "business"), default="business", help="the first user's kind of account"
     )
     serve.add_argument("--seed", type=Path, help="a JSON file that says who and what there is at start")
+    serve.add_argument(
+        "--tls", action="store_true", help="also serve https, and a proxy for Microsoft's own host names"
+    )
+    serve.add_argument(
+        "--set", action="append", default=[], metavar="SWITCH=VALUE", help="set a switch of the reference"
+    )
     serve.add_argument("--auto-consent", action="store_true", help="sign in and consent at once, without a page")
     return parser
+
+
+def _switches(given: argparse.Namespace) -> Switches:
+    pairs = dict(text.partition("=")[::2] for text in given.set)
+    return Switches.model_validate({"auto_consent": given.auto_consent, **pairs})
 
 
 async def _serve(sandbox: Sandbox) -> None:
@@ -49,9 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(message)s")
     try:
         seed = load_seed(given.seed)
-        sandbox = Sandbox(
-            port=given.port, drive=given.drive, seed=seed, switches=Switches(auto_consent=given.auto_consent)
-        )
+        sandbox = Sandbox(port=given.port, drive=given.drive, seed=seed, switches=_switches(given), tls=given.tls)
     except (OSError, ValueError, ValidationError) as error:
         sys.exit(f"msgraph-sandbox: {error}")
     uvloop.run(_serve(sandbox))

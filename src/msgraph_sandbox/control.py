@@ -10,10 +10,11 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import fields
 from datetime import timedelta
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from msgraph_sandbox.drive.drive import Drive
 from msgraph_sandbox.drive.refusals import GraphRefused
 from msgraph_sandbox.faults import Fault
 from msgraph_sandbox.http import (
@@ -76,6 +77,12 @@ class NewSecret(_Body):
 
     value: str = Field(min_length=1)
     expires_in: float | None = None
+
+
+class Resync(_Body):
+    """`POST /drives/{id}/resync`: what clients shall do with items that a fresh listing does not report."""
+
+    kind: Literal["apply", "upload"] = "apply"
 
 
 class UserChange(_Body):
@@ -277,6 +284,21 @@ class Control:
         expires = None if given.expires_in is None else self._world.clock.now() + timedelta(seconds=given.expires_in)
         self._app(client_id).secrets.append(Secret(given.value, expires))
 
+    # Drives
+
+    async def resync(self, request: Request, drive_id: str) -> Json:
+        """Make all delta tokens of a drive invalid: the next use answers 410."""
+        asked = _checked(Resync, await request.json_object())
+        self._drive(drive_id).end_epoch(f"resyncChanges{asked.kind.title()}Differences")
+
+    def _drive(self, drive_id: str) -> Drive:
+        """Return the drive of that id, or of the user with that e-mail address."""
+        user = self._world.directory.user(drive_id)
+        found = self._world.library.drives.get(user.drive_id or "" if user else drive_id)
+        if found is None:
+            raise Missing(f"There is no drive {drive_id}.")
+        return found
+
     def _user(self, name: str) -> User:
         user = self._world.directory.user(name)
         if user is None:
@@ -354,6 +376,7 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("DELETE", f"{_BASE}/users{_ONE}/consents", Control.withdraw),
     ("POST", f"{_BASE}/users{_ONE}/tokens", Control.tokens),
     ("POST", f"{_BASE}/apps", Control.add_app),
+    ("POST", f"{_BASE}/drives{_ONE}/resync", Control.resync),
     ("POST", f"{_BASE}/apps{_ONE}/expire-secrets", Control.expire_secrets),
     ("POST", f"{_BASE}/apps{_ONE}/secrets", Control.add_secret),
 )

@@ -35,9 +35,7 @@ class Gateway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         started = time.perf_counter()
-        request = Request(scope, receive)
-        request.asked_at = self._world.clock.now().strftime("%Y-%m-%dT%H:%M:%S")
-        entry = _entry(request, self._service.name, self._world.ledger)
+        request, entry = self._open(Request(scope, receive))
         try:
             response = await self._answer(request, entry)
             if response is None:
@@ -53,6 +51,20 @@ class Gateway:
         finally:
             entry.bytes_in = request.received
             entry.milliseconds = round((time.perf_counter() - started) * 1000, 3)
+
+    def _open(self, request: Request) -> tuple[Request, Entry]:
+        request.asked_at = self._world.clock.now().strftime("%Y-%m-%dT%H:%M:%S")
+        request.again = self._inner
+        return request, _entry(request, self._service.name, self._world.ledger)
+
+    async def _inner(self, request: Request) -> Response:
+        """Carry out a part of a batch, which can be refused and spoilt like any request, but not cut off."""
+        request, entry = self._open(request)
+        response = await self._answer(request, entry) or self._service.fault(request, 503, None, None, None)
+        self._service.decorate(request, response)
+        entry.status = response.status
+        self._world.ledger.write(entry)
+        return response
 
     async def _answer(self, request: Request, entry: Entry) -> Response | None:
         """Return the answer, or None if a fault breaks the connection instead."""

@@ -67,9 +67,11 @@ class Request:
     """One HTTP request, read lazily."""
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
-        self._scope = scope
+        self.scope = scope
         self._receive = receive
         self.method: str = scope["method"]
+        # How a batch carries out its parts; the gateway sets it.
+        self.again: Callable[[Request], Awaitable[Response]] = _nowhere
         self.id = str(uuid.uuid4())
         self.received = 0
         self.asked_at = ""
@@ -78,32 +80,32 @@ class Request:
     def path(self) -> str:
         """The path, percent-decoded exactly once, so that `%2525` is the name `%25` (some servers decode twice)."""
         try:
-            return unquote_to_bytes(self._scope["raw_path"]).decode()
+            return unquote_to_bytes(self.scope["raw_path"]).decode()
         except UnicodeDecodeError:
             raise BadRequest("The path is not valid UTF-8.") from None
 
     @property
     def raw_target(self) -> str:
         """The path and query as they arrived, for the ledger."""
-        query = self._scope["query_string"]
-        target: bytes = self._scope["raw_path"] + (b"?" + query if query else b"")
+        query = self.scope["query_string"]
+        target: bytes = self.scope["raw_path"] + (b"?" + query if query else b"")
         return target.decode("latin-1")
 
     @property
     def query_string(self) -> str:
         """The query as it arrived, without the question mark."""
-        text: str = self._scope["query_string"].decode("latin-1")
+        text: str = self.scope["query_string"].decode("latin-1")
         return text
 
     @cached_property
     def query(self) -> dict[str, str]:
         """The query's parameters; of a repeated one the first counts."""
-        return parse_form(self._scope["query_string"])
+        return parse_form(self.scope["query_string"])
 
     @cached_property
     def headers(self) -> dict[str, str]:
         """The headers by lower-case name; of a repeated one the last counts."""
-        return {name.decode("latin-1"): value.decode("latin-1") for name, value in self._scope["headers"]}
+        return {name.decode("latin-1"): value.decode("latin-1") for name, value in self.scope["headers"]}
 
     @cached_property
     def cookies(self) -> dict[str, str]:
@@ -115,12 +117,12 @@ class Request:
     def host(self) -> str:
         """The host and port that the client believes it talks to."""
         named: str | None = self.headers.get("host")
-        return named if named else f"127.0.0.1:{self._scope['server'][1]}"
+        return named if named else f"127.0.0.1:{self.scope['server'][1]}"
 
     @property
     def origin(self) -> str:
         """The origin that the client used. Microsoft's links are absolute; ours must work for whoever follows them."""
-        return f"{self._scope['scheme']}://{self.host}"
+        return f"{self.scope['scheme']}://{self.host}"
 
     @property
     def client_request_id(self) -> str:
@@ -172,7 +174,11 @@ class Request:
     @property
     def transport(self) -> Any:
         """The connection itself (an asyncio transport), for faults that break it."""
-        return self._scope["sandbox.transport"]
+        return self.scope["sandbox.transport"]
+
+
+async def _nowhere(request: Request) -> Response:
+    raise BadRequest("A request inside a request is not possible here.")
 
 
 def parse_form(raw: bytes) -> dict[str, str]:

@@ -17,6 +17,7 @@ import uvloop
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from msgraph_sandbox.control import Control
+from msgraph_sandbox.disguise import Proxy, write_certificates
 from msgraph_sandbox.drive.library import Origins
 from msgraph_sandbox.gateway import Gateway
 from msgraph_sandbox.http import Json, Receive, Scope, Send
@@ -26,6 +27,8 @@ from msgraph_sandbox.switches import Switches
 from msgraph_sandbox.world import World
 
 HOSTS = ("login", "graph", "control", "upload", "download", "monitor")
+# With TLS two of the hosts have a second door, and a proxy leads Microsoft's names to these.
+TLS_HOSTS = ("login", "graph", "proxy")
 
 
 class _Protocol(HttpToolsProtocol):
@@ -39,8 +42,21 @@ class _Protocol(HttpToolsProtocol):
 class _Server(uvicorn.Server):
     """uvicorn's server, which leaves signals to whoever runs it."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
+    def __init__(self, app: Any, certificate: Path | None = None) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=_Protocol,
+                ws="none",
+                lifespan="off",
+                log_level="error",
+                access_log=False,
+                server_header=False,
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=2,
+                ssl_certfile=certificate,
+            )
+        )
         self.ready = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -61,37 +77,50 @@ class Sandbox:
     """
 
     def __init__(
-        self, *, port: int = 0, drive: str = "business", seed: Seed | None = None, switches: Switches | None = None
+        self,
+        *,
+        port: int = 0,
+        drive: str = "business",
+        seed: Seed | None = None,
+        switches: Switches | None = None,
+        tls: bool = False,
     ) -> None:
-        self._spool = tempfile.TemporaryDirectory(prefix="msgraph-sandbox-")
-        self._sockets = open_sockets(port)
-        self.ports = [sock.getsockname()[1] for sock in self._sockets]
-        urls = {host: f"http://127.0.0.1:{number}" for host, number in zip(HOSTS, self.ports, strict=True)}
-        self.urls = {f"{host}_url": urls[host] for host in HOSTS[:2]} | {"control_url": urls["control"] + "/_sandbox"}
+        self._folder = tempfile.TemporaryDirectory(prefix="msgraph-sandbox-")
+        folder = Path(self._folder.name)
+        self._sockets = open_sockets(port, len(HOSTS) + (len(TLS_HOSTS) if tls else 0))
+        self.ports: list[int] = [sock.getsockname()[1] for sock in self._sockets]
+        urls = {host: f"http://127.0.0.1:{number}" for host, number in zip(HOSTS, self.ports, strict=False)}
+        self.urls: dict[str, Json] = {f"{host}_url": urls[host] for host in HOSTS[:2]}
+        self.urls["control_url"] = urls["control"] + "/_sandbox"
         origins = Origins(**{host: url for host, url in urls.items() if host != "control"})
-        self.world = World(seed or Seed(), switches or Switches(), origins, Path(self._spool.name))
+        self.world = World(seed or Seed(), switches or Switches(), origins, folder)
+        application = self._dispatcher()
+        self._servers = [_Server(application)]
+        self._proxy: Proxy | None = None
+        if tls:
+            self._add_tls(application, folder)
         self.announcement: dict[str, Json] = {**self.urls, "ports": self.ports, **self.world.announcement(drive)}
-        self._server = _Server(
-            uvicorn.Config(
-                self._dispatcher(),
-                http=_Protocol,
-                ws="none",
-                lifespan="off",
-                log_level="error",
-                access_log=False,
-                server_header=False,
-                timeout_keep_alive=75,
-                timeout_graceful_shutdown=2,
-            )
-        )
         self._serving: asyncio.Task[None] | None = None
         self._thread: threading.Thread | None = None
 
+    def _add_tls(self, application: Any, folder: Path) -> None:
+        authority, chain = write_certificates(folder)
+        login, graph, proxy = self.ports[len(HOSTS) :]
+        self._servers.append(_Server(application, chain))
+        self._proxy = Proxy(login, graph)
+        self.urls |= {
+            "login_https_url": f"https://localhost:{login}",
+            "graph_https_url": f"https://localhost:{graph}",
+            "proxy_url": f"http://127.0.0.1:{proxy}",
+            "ca_file": str(authority),
+        }
+
     def _dispatcher(self) -> Any:  # uvicorn's type of an application is wider than ours
         services = {service.name: service for service in self.world.services()}
+        names = (*HOSTS, *TLS_HOSTS)
         apps: dict[int, Any] = {
             port: Gateway(self.world, services[host])
-            for host, port in zip(HOSTS, self.ports, strict=True)
+            for host, port in zip(names, self.ports, strict=False)
             if host in services
         }
         login = services["login"]
@@ -105,14 +134,23 @@ class Sandbox:
 
     async def serve(self) -> None:
         """Serve until `stop` is called."""
+        plain, secure = self._sockets[: len(HOSTS)], self._sockets[len(HOSTS) : -1]
         try:
-            await self._server.serve(sockets=self._sockets)
+            if self._proxy is not None:
+                await self._proxy.start(self._sockets[-1])
+            await asyncio.gather(
+                *(server.serve(sockets=mine) for server, mine in zip(self._servers, (plain, secure), strict=False))
+            )
         finally:
-            self._spool.cleanup()
+            if self._proxy is not None:
+                self._proxy.stop()
+            self.world.library.close()
+            self._folder.cleanup()
 
     def stop(self) -> None:
         """Ask the server to end; it does within a moment."""
-        self._server.should_exit = True
+        for server in self._servers:
+            server.should_exit = True
 
     async def ended(self) -> None:
         """Wait until the server has ended."""
@@ -121,15 +159,15 @@ class Sandbox:
 
     async def __aenter__(self) -> Sandbox:
         self._serving = asyncio.create_task(self.serve())
-        await self._server.ready.wait()
+        for server in self._servers:
+            await server.ready.wait()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-        if self._serving is not None:
-            await self._serving
+        await self.ended()
 
     def __enter__(self) -> Sandbox:
         self._thread = threading.Thread(target=lambda: uvloop.run(self.serve()), name="msgraph-sandbox", daemon=True)
@@ -145,10 +183,10 @@ class Sandbox:
             self._thread.join()
 
 
-def open_sockets(port: int) -> list[socket.socket]:
-    """Return a listening loopback socket for each host: free ports for 0, else `port` and those that follow it."""
+def open_sockets(port: int, count: int) -> list[socket.socket]:
+    """Return `count` listening loopback sockets: on free ports for 0, else on `port` and those that follow it."""
     sockets = []
-    for index in range(len(HOSTS)):
+    for index in range(count):
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(("127.0.0.1", port + index if port else 0))

@@ -29,6 +29,21 @@ class Switches(BaseModel):
     max_simple_upload: int = Field(
         default=250 * 1024 * 1024, ge=0, description="Largest body of `PUT …/content`, in bytes."
     )
+    session_conflict: Literal["replace", "fail"] = Field(
+        default="replace",
+        description="What an upload session does to an existing file if not told. Clients rely on replace.",
+    )
+    upload_authorization: Literal["refuse", "tolerate"] = Field(
+        default="refuse",
+        description="What to do with an Authorization header on an upload URL. Old clients send one, and often get by.",
+    )
+    strict_fragments: bool = Field(default=False, description="Refuse fragments that are no multiple of 320 KiB.")
+    replay_last_fragment: bool = Field(
+        default=False, description="Answer a repeated last fragment with the item, not with 400."
+    )
+    copy_seconds: Seconds = Field(default=0, description="How long a copy takes.")
+    search_lag_seconds: Seconds = Field(default=0, description="How long changes stay unknown to search.")
+    delta_token_seconds: Seconds = Field(default=30 * 86400, description="Life of delta links; older ones answer 410.")
     redirect_uris: Literal["loopback", "registered"] = Field(
         default="loopback", description="Whether any loopback redirect URI is accepted, or registered ones only."
     )

@@ -8,9 +8,11 @@ from msgraph_sandbox.clock import Clock
 from msgraph_sandbox.drive.blobs import Blobs
 from msgraph_sandbox.drive.library import Library, Origins
 from msgraph_sandbox.faults import Faults
+from msgraph_sandbox.graph.copies import MonitorService
 from msgraph_sandbox.graph.downloads import DownloadService
 from msgraph_sandbox.graph.service import GraphService
 from msgraph_sandbox.graph.transfers import TransferService
+from msgraph_sandbox.graph.uploads import UploadService
 from msgraph_sandbox.http import Json
 from msgraph_sandbox.identity.directory import Application, Directory, User
 from msgraph_sandbox.identity.service import SignInService
@@ -56,7 +58,9 @@ class World:
         return [
             SignInService(self.directory, self.issuer, self.switches, self.origins.graph),
             GraphService(self.directory, self.issuer, self.library),
+            TransferService("upload", "upload", UploadService(self.library).answer),
             TransferService("download", "download", DownloadService(self.library).download),
+            TransferService("monitor", "monitor", MonitorService(self.library).answer),
         ]
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -24,6 +25,13 @@ class Caller:
         """The same application with another user's token."""
         who = next(i for i, user in enumerate(self.facts["users"]) if user["email"] == email)
         return await Caller(self.session, self.facts, who).sign_in()
+
+    async def as_new_user(self, tenant: str) -> Caller:
+        """The same application with the token of a new user, whose drive is empty."""
+        email = f"{uuid.uuid4()}@{tenant}"
+        await self.control("POST", "/users", json={"email": email, "tenant": tenant})
+        facts = {**self.facts, "users": [{"email": email}]}
+        return await Caller(self.session, facts).sign_in()
 
     async def sign_in(self, *scopes: str) -> Caller:
         """Fetch a token that the sandbox hands out without a page."""

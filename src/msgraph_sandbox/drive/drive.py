@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import itertools
+import secrets
 from dataclasses import replace
 from datetime import datetime
 from typing import Literal
@@ -34,6 +35,10 @@ class Drive:
         self.created = clock.now()
         self.items: dict[str, Item] = {}
         self.bin: dict[str, Item] = {}
+        self.shared: set[Item] = set()
+        # Delta tokens are good for one epoch; ending it makes clients start afresh, in the way `resync_kind` names.
+        self.epoch = secrets.token_hex(4)
+        self.resync_kind = "resyncChangesApplyDifferences"
         self.log: ChangeLog[Item] = ChangeLog()
         self._clock = clock
         self._numbers = itertools.count(1)
@@ -97,6 +102,16 @@ class Drive:
         self._attach(item, parent)
         return item
 
+    def create_shortcut(self, parent: Item, name: str, target: tuple[str, str], conflict: Conflict, by: Actor) -> Item:
+        """Return a new item that stands for an item of another drive: (drive id, item id)."""
+        self._check_place(parent, name)
+        if self.child(parent, name) is not None and conflict != "rename":
+            raise name_taken()
+        item = self._new(self.free_name(parent, name, folder=True), parent, by)
+        item.more.remote = target
+        self._attach(item, parent)
+        return item
+
     def put_file(self, parent: Item, name: str, blob: Blob, conflict: Conflict, by: Actor) -> tuple[Item, bool]:
         """Return the file that now has the contents, and whether it is new."""
         self._check_place(parent, name)
@@ -143,12 +158,22 @@ class Drive:
         """Rename, move or describe an item."""
         if name is not None or parent is not None:
             self._move(item, parent or item.parent, name or item.name, conflict)
-        item.client_created = created or item.client_created
-        item.client_modified = modified or item.client_modified
-        if description is not None:
-            item.more.description = description or None
+        self.describe(item, created=created, modified=modified, text=description)
         self._changed(item, by, self._clock.now())
         return item
+
+    def describe(
+        self, item: Item, *, created: datetime | None = None, modified: datetime | None = None, text: str | None = None
+    ) -> None:
+        """Set the client's times and the description, as part of the change that is being made."""
+        item.client_created = created or item.client_created
+        item.client_modified = modified or item.client_modified
+        if text is not None:
+            item.more.description = text or None
+
+    def stub(self, item: Item) -> None:
+        """Change an item's eTag and nothing else."""
+        item.version += 1
 
     def delete(self, item: Item, *, forever: bool = False) -> None:
         """Send an item and everything below it to the recycle bin, or out of the world."""
@@ -159,6 +184,7 @@ class Drive:
         self._detach(item)
         for one in item.walk():
             one.alive = False
+            self.shared.discard(one)
             del self.items[one.id]
             self._touch(one)
         if not forever:
@@ -201,6 +227,10 @@ class Drive:
         if source.extras is not None:
             copied.extras = replace(source.extras, versions=[], permissions={}, special=None, deleted=None)
         return copied
+
+    def end_epoch(self, kind: str = "resyncChangesApplyDifferences") -> None:
+        """Make every delta token of before invalid."""
+        self.epoch, self.resync_kind = secrets.token_hex(4), kind
 
     def check_room(self, more: int) -> None:
         """Refuse with 507 if `more` bytes do not fit into the quota."""
@@ -266,8 +296,8 @@ class Drive:
         parent.children.add(self.key(item.name), item)
         parent.modified = self._clock.now()
         self._resize(item, item.size)
-        self._touch(item)
         self._touch_line(parent)
+        self._touch(item)
 
     def _detach(self, item: Item) -> None:
         assert item.parent is not None
@@ -283,14 +313,13 @@ class Drive:
     def _changed(self, item: Item, by: Actor, now: datetime) -> None:
         item.version += 1
         item.modified, item.modified_by = now, by
-        self._touch(item)
         if item.parent is not None:
             self._touch_line(item.parent)
+        self._touch(item)
 
     def _touch_line(self, folder: Item) -> None:
         # A change shows in every folder above it: delta reports them, and on personal drives their cTag changes.
-        line = [folder, *folder.ancestors()]
-        for one in line:
+        for one in reversed([folder, *folder.ancestors()]):
             one.content_version += 1
             self._touch(one)
 

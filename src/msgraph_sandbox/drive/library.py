@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
 from msgraph_sandbox.clock import Clock
-from msgraph_sandbox.drive.blobs import Blobs
+from msgraph_sandbox.drive.blobs import Blob, Blobs
+from msgraph_sandbox.drive.copies import Copies
 from msgraph_sandbox.drive.drive import Drive
 from msgraph_sandbox.drive.items import Item
 from msgraph_sandbox.drive.refusals import GraphRefused, not_found
+from msgraph_sandbox.drive.uploads import UploadSessions
 from msgraph_sandbox.switches import Switches
 
 _SIGNING_KEY = b"The sandbox protects nothing; this only makes an altered URL fail as a real one does."
@@ -36,6 +38,15 @@ class Library:
     blobs: Blobs
     origins: Origins
     drives: dict[str, Drive] = field(default_factory=dict)
+    copies: Copies = field(default_factory=Copies)
+    uploads: UploadSessions = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.uploads = UploadSessions(self.clock)
+
+    def close(self) -> None:
+        """Let go of unfinished uploads."""
+        self.uploads.expire_all()
 
     def add(self, drive: Drive) -> Drive:
         """Add a drive."""
@@ -58,35 +69,46 @@ class Library:
         apps = drive.child(drive.root, "Apps")
         return drive.child(apps, application) if apps is not None else None
 
-    def download_url(self, drive: Drive, item: Item) -> str:
-        """Return a URL that gives the item's contents to whoever has it, for as long as the switch says."""
+    def download_url(self, drive: Drive, item: Item, version: str = "") -> str:
+        """Return a URL that gives the contents of an item (or of a version) to whoever has it, for a while."""
         expires = int(self.clock.timestamp() + self.switches.download_url_seconds)
         query = {
             "UniqueId": item.id,
             "Translate": "false",
-            "tempauth": f"v1.{expires:x}.{_sign(drive.id, item.id, expires)}",
+            "tempauth": f"v1.{expires:x}.{_sign(drive.id, item.id, version, expires)}",
             "ApiVersion": "2.0",
             "driveId": drive.id,
         }
+        if version:
+            query["version"] = version
         return f"{self.origins.download}/_layouts/15/download.aspx?{urlencode(query)}"
 
-    def downloadable(self, query: dict[str, str]) -> tuple[Drive, Item]:
+    def downloadable(self, query: dict[str, str]) -> tuple[Drive, Item, Blob]:
         """Return what such a URL leads to. An altered signature is refused with 401, an expired one with 403."""
         drive_id, item_id = query.get("driveId", ""), query.get("UniqueId", "")
-        version, _, signed = query.get("tempauth", "").partition(".")
+        version = query.get("version", "")
+        form, _, signed = query.get("tempauth", "").partition(".")
         expiry, _, signature = signed.partition(".")
         try:
             expires = int(expiry, 16)
         except ValueError:
             expires = 0
-        right = hmac.compare_digest(signature.encode(), _sign(drive_id, item_id, expires).encode())
-        if version != "v1" or not right:
+        right = hmac.compare_digest(signature.encode(), _sign(drive_id, item_id, version, expires).encode())
+        if form != "v1" or not right:
             raise GraphRefused(401, "unauthenticated", "The pre-authenticated URL is not valid.")
         if expires <= self.clock.timestamp():
             raise GraphRefused(403, "accessDenied", "The pre-authenticated URL has expired.", inner="tempAuthExpired")
         drive = self.drive(drive_id)
-        return drive, drive.item(item_id)
+        item = drive.item(item_id)
+        return drive, item, _contents(item, version)
 
 
-def _sign(drive_id: str, item_id: str, expires: int) -> str:
-    return hmac.new(_SIGNING_KEY, f"{drive_id}|{item_id}|{expires}".encode(), "sha256").hexdigest()
+def _contents(item: Item, version: str) -> Blob:
+    former = next((one.blob for one in (item.extras.versions if item.extras else []) if one.name == version), item.blob)
+    if former is None:
+        raise not_found()
+    return former
+
+
+def _sign(drive_id: str, item_id: str, version: str, expires: int) -> str:
+    return hmac.new(_SIGNING_KEY, f"{drive_id}|{item_id}|{version}|{expires}".encode(), "sha256").hexdigest()

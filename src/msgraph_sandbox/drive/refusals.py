@@ -32,11 +32,11 @@ class GraphRefused(Refusal):
     def response(self, request: Request) -> Response:
         return json_response(self.body(request), self.status, self.headers)
 
-    def body(self, request: Request) -> Json:
+    def body(self, request: Request, spelling: str = "innerError") -> Json:
         """Return the error as JSON."""
         nested: dict[str, Json] = {"code": self.inner} if self.inner else {}
         inner = {**nested, **request.inner_error()}
-        return {"error": {"code": self.code, "message": self.message, "innerError": inner}}
+        return {"error": {"code": self.code, "message": self.message, spelling: inner}}
 
 
 def bad_request(message: str, inner: str | None = None) -> GraphRefused:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from msgraph_sandbox.drive.refusals import GraphRefused, access_denied
+from msgraph_sandbox.drive.refusals import GraphRefused, access_denied, not_found
+from msgraph_sandbox.graph.sharing import role_of
+from msgraph_sandbox.graph.visit import Visit
 from msgraph_sandbox.http import Request
+from msgraph_sandbox.identity.directory import User
 from msgraph_sandbox.identity.tokens import AccessGrant, Issuer
 
 Need = Literal["read", "write"]
@@ -61,6 +64,11 @@ def check_files(grant: AccessGrant, need: Need, *, in_app_folder: bool) -> None:
         raise access_denied()
 
 
+def may_write(grant: AccessGrant) -> bool:
+    """Whether the token may write anything at all."""
+    return bool((grant.scopes | grant.roles) & (_WRITE | {_APP_FOLDER}))
+
+
 def only_app_folder(grant: AccessGrant) -> bool:
     """Whether the token opens the application's own folder and nothing else."""
     return _APP_FOLDER in grant.scopes and not (grant.scopes | grant.roles) & _READ
@@ -76,3 +84,28 @@ def check_delegated(grant: AccessGrant) -> None:
     """Refuse `/me` to an app-only token, which is nobody."""
     if grant.user is None:
         raise GraphRefused(400, "BadRequest", "/me request is only valid with delegated authentication flow.")
+
+
+def check_visit(visit: Visit, need: Need, owner: User | None) -> None:
+    """Refuse with 403 unless the token and the drive's owner let the visitor do what they ask."""
+    in_app_folder = visit.address.item == "special:approot"
+    if only_app_folder(visit.grant) and visit.address.item is not None and not in_app_folder:
+        approot = visit.library.app_folder(visit.drive, visit.grant.application.name)
+        existing = visit.existing()
+        in_app_folder = approot is not None and existing is not None and existing.inside(approot)
+    check_files(visit.grant, need, in_app_folder=in_app_folder or visit.address.item is None)
+    if visit.grant.user is not None and visit.grant.user is not owner:
+        _check_shared(visit, need, visit.grant.user)
+    if visit.grant.user is None and (owner is None or owner.tenant.id != visit.grant.tenant_id):
+        raise not_found()
+
+
+def _check_shared(visit: Visit, need: Need, user: User) -> None:
+    if visit.link_role is not None:
+        role: str | None = visit.link_role
+    elif visit.address.item is None or visit.address.item.startswith("special:"):
+        role = None
+    else:
+        role = role_of(visit.existing() or visit.start, user.email.lower())
+    if role is None or (need == "write" and role != "write"):
+        raise access_denied()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import struct
+import zlib
 from dataclasses import dataclass
 from email.utils import format_datetime
 from urllib.parse import quote
 
 from msgraph_sandbox.drive.blobs import Blob
 from msgraph_sandbox.drive.library import Library
-from msgraph_sandbox.drive.refusals import GraphRefused, not_found
+from msgraph_sandbox.drive.refusals import GraphRefused, bad_request
 from msgraph_sandbox.graph.shapes import ctag, mime_of
 from msgraph_sandbox.http import Request, Response
 
@@ -24,10 +26,9 @@ class DownloadService:
 
     async def download(self, request: Request) -> Response:
         """Return the contents: 200, 206 for one range, 416 for a range beyond the end."""
-        drive, item = self.library.downloadable(request.query)
-        blob = item.blob
-        if blob is None:
-            raise not_found()
+        if request.path == "/thumbnail":
+            return _picture(request.query)
+        drive, item, blob = self.library.downloadable(request.query)
         headers = {
             "Accept-Ranges": "bytes",
             "Cache-Control": "private",
@@ -39,6 +40,23 @@ class DownloadService:
         if request.headers.get("if-range", headers["ETag"]) not in (headers["ETag"], headers["Last-Modified"]):
             return _whole(blob, headers)
         return _ranged(request, blob, headers)
+
+
+def _picture(query: dict[str, str]) -> Response:
+    """Return a plain picture of the size asked for: enough to be shown and measured."""
+    sides = [query.get(name, "") for name in ("width", "height")]
+    if not all(side.isascii() and side.isdigit() and 0 < int(side[:5]) <= 2048 for side in sides):
+        raise bad_request("The size of the thumbnail is not valid.")
+    return Response(200, {"Content-Type": "image/png", "Cache-Control": "private"}, _png(int(sides[0]), int(sides[1])))
+
+
+def _png(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = zlib.compress((b"\0" + b"\xa0" * width) * height)
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
 def _http_tag(tag: str) -> str:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import base64
 import binascii
+import heapq
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from urllib.parse import unquote
 
-from msgraph_sandbox.drive.drive import Drive
+from msgraph_sandbox.drive.drive import Conflict, Drive
 from msgraph_sandbox.drive.items import Children, Item
 from msgraph_sandbox.drive.names import check_name
-from msgraph_sandbox.drive.refusals import bad_request, not_found
+from msgraph_sandbox.drive.refusals import bad_request, not_found, not_supported
 from msgraph_sandbox.graph.address import parse_address
 from msgraph_sandbox.graph.shapes import ctag, drive_json, etag, select_fields
+from msgraph_sandbox.graph.sharing import role_of
+from msgraph_sandbox.graph.versions import thumbnail_set
 from msgraph_sandbox.graph.visit import Visit, object_of, parse_time, text_of
 from msgraph_sandbox.http import Json, Response, json_response
 
 _PAGE_LIMIT = 1000
+_EXPAND = re.compile(r"([A-Za-z]+)(?:\(\$?select=([^()]*)\))?")
 _ORDERS: dict[str, Callable[[Item], str | int | datetime]] = {
     "name": lambda item: item.name.casefold(),
     "url": lambda item: item.path(),
@@ -37,7 +42,22 @@ async def get_item(visit: Visit) -> Response:
     item = visit.item
     if unchanged(visit, item):
         return Response(304, {"ETag": etag(visit.drive, item)})
-    return visit.answer(item)
+    body = {"@odata.context": visit.context, **visit.shape(item), **expanded(visit, item)}
+    return json_response(body, headers={"ETag": etag(visit.drive, item)})
+
+
+def expanded(visit: Visit, item: Item) -> dict[str, Json]:
+    """Return what `$expand` adds to an item: its children (the first page of them) and its thumbnails."""
+    body: dict[str, Json] = {}
+    for name, select in _EXPAND.findall(visit.query.get("expand", "")):
+        if name == "thumbnails":
+            body[name] = thumbnail_set(visit, item)
+        elif name == "children" and item.children is not None:
+            page, following = item.children.page(None, visit.library.switches.page_size)
+            body[name] = [select_fields(visit.shape_of(visit.drive, child), select) for child in page]
+            if following is not None:
+                body["children@odata.nextLink"] = f"{visit.item_link(item)}/children?$skiptoken={_token(following)}"
+    return body
 
 
 def unchanged(visit: Visit, item: Item) -> bool:
@@ -57,7 +77,7 @@ async def list_children(visit: Visit) -> Response:
     body: dict[str, Json] = {
         "@odata.context": f"{visit.context.removesuffix('/$entity')}('{folder.id}')/children",
         "@odata.count": len(folder.children),
-        "value": [visit.shape(item) for item in page],
+        "value": [{**visit.shape(item), **expanded(visit, item)} for item in page],
     }
     if following is not None:
         body["@odata.nextLink"] = visit.link(skiptoken=following)
@@ -114,6 +134,8 @@ async def create_child(visit: Visit) -> Response:
     """Create a folder (201 and its `Location`)."""
     body = await visit.request.json_object()
     name = check_name(text_of(body, "name"))
+    if "remoteItem" in body:
+        return add_shortcut(visit, name, object_of(body, "remoteItem"), visit.conflict(body, "fail"))
     if "folder" not in body:
         raise bad_request("A folder facet is required to create a child; contents are uploaded.")
     object_of(body, "folder")
@@ -171,6 +193,60 @@ def find_reference(drive: Drive, reference: Mapping[str, Json]) -> Item | None:
     if address is None or address.item is None or address.item.startswith("special:"):
         raise bad_request("The path in parentReference is not valid.")
     return drive.walk_to(drive.item(address.item), list(address.path))
+
+
+def add_shortcut(visit: Visit, name: str, remote: Mapping[str, Json], conflict: Conflict) -> Response:
+    """Create a shortcut to a folder of another drive (201)."""
+    drive = visit.library.drive(text_of(object_of(remote, "parentReference"), "driveId") or "")
+    target = drive.item(text_of(remote, "id") or "")
+    email = visit.actor.email.lower()
+    if drive.owner.id != visit.actor.id and role_of(target, email) is None:
+        raise not_found()
+    item = visit.drive.create_shortcut(visit.item, name, (drive.id, target.id), conflict, visit.actor)
+    return visit.answer(item, 201, {"Location": visit.item_link(item)})
+
+
+async def delete_forever(visit: Visit) -> Response:
+    """Delete an item past the recycle bin (204); personal drives do not offer that."""
+    if visit.drive.personal:
+        raise not_supported("permanentDelete is not supported on personal drives.")
+    visit.check_if_match(visit.item)
+    visit.drive.delete(visit.item, forever=True)
+    return Response(204)
+
+
+async def restore(visit: Visit) -> Response:
+    """Bring an item back from the recycle bin; only personal drives offer that."""
+    if not visit.drive.personal:
+        raise not_supported("restore is only supported on personal drives.")
+    body = await visit.request.json_object()
+    name = text_of(body, "name")
+    parent = find_reference(visit.drive, object_of(body, "parentReference"))
+    item = visit.drive.restore(visit.address.item or "", parent, check_name(name) if name else None, visit.actor)
+    return visit.answer(item)
+
+
+async def recent(visit: Visit) -> Response:
+    """Return the files changed last, the newest first."""
+    files = [item for item in visit.drive.items.values() if item.blob is not None]
+    newest = heapq.nlargest(page_size(visit), files, key=lambda item: item.modified)
+    return json_response({"value": [visit.shape(item) for item in newest]})
+
+
+async def list_special(visit: Visit) -> Response:
+    """Return the special folders that exist."""
+    folders = [item for item in visit.drive.items.values() if item.extras is not None and item.extras.special]
+    return json_response({"value": [visit.shape(item) for item in folders]})
+
+
+async def nothing(visit: Visit) -> Response:
+    """Return an empty list: the call exists, the sandbox keeps nothing for it."""
+    return json_response({"value": []})
+
+
+async def socket(visit: Visit) -> Response:
+    """Return where a client could listen for changes by Socket.IO; nothing listens there."""
+    return json_response({"id": "socket", "notificationUrl": f"{visit.library.origins.monitor}/socketio?token=sandbox"})
 
 
 async def delete_item(visit: Visit) -> Response:

@@ -1,4 +1,4 @@
-"""What Graph says about people and sites: the signed-in user, and the lists of drives."""
+"""What Graph says about people and sites: the signed-in user, the lists of drives, and the few sites there are."""
 
 from __future__ import annotations
 
@@ -9,33 +9,28 @@ from msgraph_sandbox.drive.library import Library
 from msgraph_sandbox.drive.refusals import GraphRefused
 from msgraph_sandbox.graph.access import check_delegated, check_files, check_profile
 from msgraph_sandbox.graph.shapes import drive_json, select_fields
-from msgraph_sandbox.http import Request, Response, json_response
+from msgraph_sandbox.http import Json, Request, Response, json_response
 from msgraph_sandbox.identity.directory import Directory, User
 from msgraph_sandbox.identity.tokens import AccessGrant
 
 Answer = Callable[[Directory, Library, AccessGrant], Response]
 _USER = re.compile(r"/(?:me|users/(?P<user>[^/]+))(?P<drives>/drives)?/?")
+_SITES = re.compile(r"/sites(?:/(?P<site>[^/]+)(?P<drives>/drives)?)?/?")
 
 
 def find(request: Request, path: str) -> tuple[str, Answer]:
     """Return the name of the operation at a path that is about no drive, and what answers it."""
-    match = _USER.fullmatch(path)
-    if match is None or request.method != "GET":
-        return "unknown", _unknown
-    name = "drives.list" if match["drives"] else "user.get"
-
-    def answer(directory: Directory, library: Library, grant: AccessGrant) -> Response:
-        user = _user(directory, grant, match["user"])
-        if match["drives"]:
-            return _drives(request, library, grant, user)
-        check_profile(grant)
-        return json_response(select_fields(user_json(request, user), _select(request)))
-
-    return name, answer
-
-
-def _select(request: Request) -> str | None:
-    return request.query.get("$select") or request.query.get("select")
+    if request.method == "GET" and (user := _USER.fullmatch(path)):
+        if user["drives"]:
+            return "drives.list", lambda people, library, grant: _drives(request, library, people, grant, user["user"])
+        return "user.get", lambda people, library, grant: _profile(request, people, grant, user["user"])
+    if request.method == "GET" and (site := _SITES.fullmatch(path)):
+        return "sites", lambda people, library, grant: _sites(request, grant, site["site"], bool(site["drives"]))
+    if request.method == "POST" and path == "/me/revokeSignInSessions":
+        return "sessions.revoke", lambda people, library, grant: _revoke(library, grant)
+    if request.method == "GET" and path == "/oidc/userinfo":
+        return "userinfo", lambda people, library, grant: _userinfo(grant)
+    return "unknown", _unknown
 
 
 def _user(directory: Directory, grant: AccessGrant, key: str | None) -> User:
@@ -49,8 +44,15 @@ def _user(directory: Directory, grant: AccessGrant, key: str | None) -> User:
     return user
 
 
-def user_json(request: Request, user: User) -> dict[str, object]:
-    """Return a user. A personal account's id is the short one that its tokens do not show."""
+def _profile(request: Request, directory: Directory, grant: AccessGrant, key: str | None) -> Response:
+    user = _user(directory, grant, key)
+    check_profile(grant)
+    select = request.query.get("$select") or request.query.get("select")
+    return json_response(select_fields(user_json(request, user), select))
+
+
+def user_json(request: Request, user: User) -> dict[str, Json]:
+    """Return a user. A personal account's id is short, unlike the `oid` in its tokens."""
     return {
         "@odata.context": f"{request.origin}/v1.0/$metadata#users/$entity",
         "id": user.oid.replace("-", "")[16:] if user.personal else user.oid,
@@ -67,11 +69,41 @@ def user_json(request: Request, user: User) -> dict[str, object]:
     }
 
 
-def _drives(request: Request, library: Library, grant: AccessGrant, user: User) -> Response:
+def _drives(request: Request, library: Library, directory: Directory, grant: AccessGrant, key: str | None) -> Response:
+    user = _user(directory, grant, key)
     check_files(grant, "read", in_app_folder=False)
     mine = [drive for drive in library.drives.values() if drive.owner.id == user.oid]
     value = [drive_json(drive, request.origin) for drive in mine]
     return json_response({"@odata.context": f"{request.origin}/v1.0/$metadata#drives", "value": value})
+
+
+def _sites(request: Request, grant: AccessGrant, site: str | None, drives: bool) -> Response:
+    """Return no sites but the root one, which has no libraries: clients look, and go on."""
+    check_files(grant, "read", in_app_folder=False)
+    if site is None or drives:
+        return json_response({"value": []})
+    if site != "root":
+        raise GraphRefused(404, "itemNotFound", "Requested site could not be found.")
+    return json_response(
+        {"id": "root", "displayName": "Sandbox", "webUrl": "https://sandbox.sharepoint.example", "root": {}}
+    )
+
+
+def _revoke(library: Library, grant: AccessGrant) -> Response:
+    """Invalidate the user's refresh tokens; not offered to personal accounts."""
+    check_delegated(grant)
+    assert grant.user is not None
+    if grant.user.personal:
+        raise GraphRefused(400, "BadRequest", "This operation is not supported for personal accounts.")
+    grant.user.tokens_valid_from = library.clock.now()
+    return json_response({"value": True})
+
+
+def _userinfo(grant: AccessGrant) -> Response:
+    check_delegated(grant)
+    assert grant.user is not None
+    user = grant.user
+    return json_response({"sub": user.subject(grant.application.client_id), "name": user.name, "email": user.email})
 
 
 def _unknown(directory: Directory, library: Library, grant: AccessGrant) -> Response:

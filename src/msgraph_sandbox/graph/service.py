@@ -7,16 +7,11 @@ from dataclasses import dataclass, replace
 
 from msgraph_sandbox.drive.drive import Drive
 from msgraph_sandbox.drive.library import Library
-from msgraph_sandbox.drive.refusals import GraphRefused, access_denied, not_found
-from msgraph_sandbox.graph import content, items, people
-from msgraph_sandbox.graph.access import (
-    Need,
-    authenticate,
-    check_delegated,
-    check_files,
-    only_app_folder,
-)
+from msgraph_sandbox.drive.refusals import GraphRefused
+from msgraph_sandbox.graph import batch, content, copies, delta, find, items, people, sharing, uploads, versions
+from msgraph_sandbox.graph.access import Need, authenticate, check_delegated, check_visit, may_write
 from msgraph_sandbox.graph.address import Address, DriveRef, parse_address, parse_call, strip_version
+from msgraph_sandbox.graph.sharing import find_share
 from msgraph_sandbox.graph.visit import Visit
 from msgraph_sandbox.http import Refusal, Request, Response
 from msgraph_sandbox.identity.directory import Directory
@@ -39,15 +34,53 @@ class Route:
 ITEM_ROUTES: dict[tuple[str, tuple[str, ...]], Route] = {
     ("GET", ()): Route("item.get", "read", items.get_item),
     ("PATCH", ()): Route("item.update", "write", items.update_item),
+    ("PUT", ()): Route("item.put", "write", uploads.put_item),
     ("DELETE", ()): Route("item.delete", "write", items.delete_item),
+    ("POST", ("permanentDelete",)): Route("item.delete_forever", "write", items.delete_forever),
+    ("POST", ("restore",)): Route("item.restore", "write", items.restore),
+    ("POST", ("copy",)): Route("item.copy", "write", copies.copy_item),
     ("GET", ("children",)): Route("children.list", "read", items.list_children),
     ("POST", ("children",)): Route("children.create", "write", items.create_child),
     ("GET", ("content",)): Route("content.get", "read", content.get_content),
+    ("HEAD", ("content",)): Route("content.get", "read", content.get_content),
     ("PUT", ("content",)): Route("content.put", "write", content.put_content),
+    ("POST", ("createUploadSession",)): Route("upload.create", "write", uploads.create_session),
+    ("GET", ("delta",)): Route("delta", "read", delta.get_delta),
+    ("GET", ("search",)): Route("search", "read", find.search),
+    ("GET", ("versions",)): Route("versions.list", "read", versions.list_versions),
+    ("GET", ("versions", "*")): Route("versions.get", "read", versions.get_version),
+    ("DELETE", ("versions", "*")): Route("versions.delete", "write", versions.delete_version),
+    ("GET", ("versions", "*", "content")): Route("versions.content", "read", versions.get_version_content),
+    ("POST", ("versions", "*", "restoreVersion")): Route("versions.restore", "write", versions.restore_version),
+    ("GET", ("thumbnails",)): Route("thumbnails.list", "read", versions.list_thumbnails),
+    ("GET", ("thumbnails", "*")): Route("thumbnails.get", "read", versions.get_thumbnail),
+    ("GET", ("thumbnails", "*", "*")): Route("thumbnails.get", "read", versions.get_thumbnail),
+    ("GET", ("thumbnails", "*", "*", "*")): Route("thumbnails.get", "read", versions.get_thumbnail),
+    ("POST", ("createLink",)): Route("link.create", "write", sharing.create_link),
+    ("POST", ("invite",)): Route("invite", "write", sharing.invite),
+    ("GET", ("permissions",)): Route("permissions.list", "read", sharing.list_permissions),
+    ("GET", ("permissions", "*")): Route("permissions.get", "read", sharing.get_permission),
+    ("PATCH", ("permissions", "*")): Route("permissions.update", "write", sharing.update_permission),
+    ("DELETE", ("permissions", "*")): Route("permissions.delete", "write", sharing.delete_permission),
+    ("GET", ("subscriptions", "socketIo")): Route("socket", "read", items.socket),
 }
 DRIVE_ROUTES: dict[tuple[str, tuple[str, ...]], Route] = {
     ("GET", ()): Route("drive.get", "read", items.get_drive),
+    ("GET", ("recent",)): Route("recent", "read", items.recent),
+    ("GET", ("sharedWithMe",)): Route("shared.list", "read", sharing.shared_with_me),
+    ("GET", ("search",)): Route("search", "read", find.search),
+    ("GET", ("special",)): Route("special.list", "read", items.list_special),
+    ("GET", ("following",)): Route("following", "read", items.nothing),
+    ("GET", ("bundles",)): Route("bundles", "read", items.nothing),
 }
+
+
+def _shapes(request: Request, address: Address) -> list[tuple[str, ...]]:
+    """Return the shapes that an address may be found under in the tables, its identifiers replaced by `*`."""
+    head = tuple(parse_call(segment, request.query).name for segment in address.tail[:1])
+    rest = address.tail[1:]
+    return [head + rest, (*head, *("*" for _ in rest)), (*head, "*", *rest[1:])]
+
 
 _STATUS_CODES = {
     400: "invalidRequest",
@@ -102,6 +135,13 @@ class GraphService:
         address = parse_address(path)
         if address is not None:
             return self._drive_operation(request, grant, address)
+        if path == "/$batch" and request.method == "POST":
+
+            async def many() -> Response:
+                _granted(grant)
+                return await batch.perform(request)
+
+            return Operation("batch", many)
         name, answer = people.find(request, path)
 
         async def call() -> Response:
@@ -115,22 +155,28 @@ class GraphService:
 
         async def call() -> Response:
             given = _granted(grant)
-            drive = self._drive(address.drive, given)
+            visit = self._visit(request, given, address)
             if route is None:
-                raise not_found("Resource not found for the segment.")
-            visit = Visit(request, given, self.library, drive, address)
-            self._check(visit, route)
+                raise self._no_route(request, address)
+            visit.writable = may_write(given)
+            check_visit(visit, route.need, self.directory.users.get(visit.drive.owner.id))
             return await route.handler(visit)
 
         return Operation(route.name if route else "unknown", call)
 
     def _find(self, request: Request, address: Address) -> Route | None:
         routes = DRIVE_ROUTES if address.item is None else ITEM_ROUTES
-        head = tuple(parse_call(segment, request.query).name for segment in address.tail[:1])
-        for shape in (head + address.tail[1:], (*head, "*", *address.tail[2:])):
+        for shape in _shapes(request, address):
             if found := routes.get((request.method, shape)):
                 return found
         return None
+
+    def _no_route(self, request: Request, address: Address) -> GraphRefused:
+        routes = DRIVE_ROUTES if address.item is None else ITEM_ROUTES
+        shapes = _shapes(request, address)
+        if any(shape in shapes for _, shape in routes):
+            return GraphRefused(405, "methodNotAllowed", f"The method {request.method} is not allowed here.")
+        return GraphRefused(400, "BadRequest", "Resource not found for the segment.")
 
     def _through_children(self, request: Request, address: Address) -> Address:
         """Follow `children('name')` and `children/name`, an older way to address by name."""
@@ -145,42 +191,27 @@ class GraphService:
             address = replace(address, path=(*address.path, name), tail=rest)
         return address
 
+    def _visit(self, request: Request, grant: AccessGrant, address: Address) -> Visit:
+        """Return the visit to an address; whether it may happen is checked later."""
+        if address.drive.by == "share":
+            drive, item, link = find_share(list(self.library.drives.values()), address.drive.key)
+            here = replace(address, item=item.id)
+            return Visit(request, grant, self.library, drive, here, link_role=link.roles[0])
+        return Visit(request, grant, self.library, self._drive(address.drive, grant), address)
+
     def _drive(self, reference: DriveRef, grant: AccessGrant) -> Drive:
+        if reference.by == "drive":
+            return self.library.drive(reference.key)
         if reference.by == "me":
             check_delegated(grant)
-            assert grant.user is not None
-            return self._drive_of(grant.user.drive_id)
-        if reference.by == "user":
-            user = self.directory.user(reference.key)
-            if user is None:
-                raise GraphRefused(404, "Request_ResourceNotFound", f"Resource '{reference.key}' does not exist.")
-            drive = self._drive_of(user.drive_id)
-        elif reference.by == "drive":
-            drive = self.library.drive(reference.key)
+            user = grant.user
         else:
-            raise not_found()
-        self._check_drive(drive, grant)
-        return drive
-
-    def _drive_of(self, drive_id: str | None) -> Drive:
-        if drive_id is None:
+            user = self.directory.user(reference.key) if reference.by == "user" else None
+        if user is None:
+            raise GraphRefused(404, "Request_ResourceNotFound", f"Resource '{reference.key}' does not exist.")
+        if user.drive_id is None:
             raise GraphRefused(404, "ResourceNotFound", "User's mysite not found.")
-        return self.library.drive(drive_id)
-
-    def _check_drive(self, drive: Drive, grant: AccessGrant) -> None:
-        owner = self.directory.users.get(drive.owner.id)
-        if grant.user is not None and grant.user is not owner:
-            raise access_denied()
-        if grant.user is None and (owner is None or owner.tenant.id != grant.tenant_id):
-            raise not_found()
-
-    def _check(self, visit: Visit, route: Route) -> None:
-        in_app_folder = visit.address.item == "special:approot"
-        if only_app_folder(visit.grant) and visit.address.item is not None and not in_app_folder:
-            approot = visit.library.app_folder(visit.drive, visit.grant.application.name)
-            existing = visit.existing()
-            in_app_folder = approot is not None and existing is not None and existing.inside(approot)
-        check_files(visit.grant, route.need, in_app_folder=in_app_folder or visit.address.item is None)
+        return self.library.drive(user.drive_id)
 
     def refuse(self, request: Request, refusal: Refusal) -> Response:
         """Return the refusal in Graph's shape."""

@@ -93,6 +93,14 @@ def _add_facets(body: dict[str, Json], drive: Drive, item: Item) -> None:
     if extras is not None:
         if extras.special:
             body["specialFolder"] = {"name": extras.special}
+        if extras.remote:
+            drive_id, item_id = extras.remote
+            body["remoteItem"] = {
+                "id": item_id,
+                "name": item.name,
+                "folder": {},
+                "parentReference": {"driveId": drive_id},
+            }
         if extras.description is not None and drive.personal:
             body["description"] = extras.description
         if extras.permissions:

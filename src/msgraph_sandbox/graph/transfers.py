@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from msgraph_sandbox.drive.refusals import GraphRefused
 from msgraph_sandbox.graph.service import graph_fault
-from msgraph_sandbox.http import Refusal, Request, Response
+from msgraph_sandbox.http import Refusal, Request, Response, json_response
 from msgraph_sandbox.operation import Operation
 
 
@@ -27,8 +28,10 @@ class TransferService:
         return Operation(self.operation, call)
 
     def refuse(self, request: Request, refusal: Refusal) -> Response:
-        """Return the refusal in Graph's shape."""
-        return refusal.response(request)
+        """Return the refusal in Graph's shape, with the older spelling `innererror` that these hosts keep."""
+        if not isinstance(refusal, GraphRefused):
+            return refusal.response(request)
+        return json_response(refusal.body(request, "innererror"), refusal.status, refusal.headers)
 
     def fault(
         self, request: Request, status: int, code: str | None, message: str | None, inner: str | None

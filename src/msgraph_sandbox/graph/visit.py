@@ -11,7 +11,7 @@ from typing import cast, get_args
 from msgraph_sandbox.drive.drive import Conflict, Drive
 from msgraph_sandbox.drive.items import Actor, Item
 from msgraph_sandbox.drive.library import Library
-from msgraph_sandbox.drive.refusals import bad_request, changed, not_found
+from msgraph_sandbox.drive.refusals import access_denied, bad_request, changed, not_found
 from msgraph_sandbox.graph.address import Address
 from msgraph_sandbox.graph.shapes import ctag, etag, item_json, select_fields
 from msgraph_sandbox.http import Json, Request, Response, json_response
@@ -29,6 +29,9 @@ class Visit:
     library: Library
     drive: Drive
     address: Address
+    writable: bool = True
+    # What the sharing link in the address lets its bearer do, if the address is one.
+    link_role: str | None = None
 
     @property
     def query(self) -> Mapping[str, str]:
@@ -114,6 +117,15 @@ class Visit:
         body = item_json(self.drive, item, self.library.download_url, with_path=with_path)
         return select_fields(body, self.query.get("select"))
 
+    def shape_of(self, drive: Drive, item: Item) -> dict[str, Json]:
+        """Return the JSON of an item of any drive, in full."""
+        return item_json(drive, item, self.library.download_url)
+
+    def check_writable(self, drive: Drive) -> None:
+        """Refuse to write to another's drive."""
+        if drive is not self.drive and self.grant.user is not None and drive.owner.id != self.grant.user.oid:
+            raise access_denied()
+
     def link(self, **replaced: str) -> str:
         """Return this request's address with query options replaced, on the host that the client used."""
         path, _, query = self.request.raw_target.partition("?")
@@ -125,6 +137,9 @@ class Visit:
     def item_link(self, item: Item) -> str:
         """Return an item's address, for a `Location` header."""
         return f"{self.request.origin}/v1.0/drives/{self.drive.id}/items/{item.id}"
+
+
+_SPECIAL_NAMES = {"Documents": "documents", "Pictures": "photos", "Camera Roll": "cameraRoll", "Music": "music"}
 
 
 def special_folders(visit: Visit) -> dict[str, tuple[str, ...]]:
@@ -143,7 +158,11 @@ def find_special(visit: Visit, names: tuple[str, ...]) -> Item:
     """Return a special folder, creating it on first use."""
     folder = visit.drive.root
     for name in names:
-        folder = visit.drive.child(folder, name) or visit.drive.create_folder(folder, name, "fail", visit.actor)
+        found = visit.drive.child(folder, name)
+        if found is None and not visit.writable:
+            raise access_denied()
+        folder = found or visit.drive.create_folder(folder, name, "fail", visit.actor)
+        folder.more.special = folder.more.special or _SPECIAL_NAMES.get(name)
     return folder
 
 

@@ -1,0 +1,60 @@
+"""Copying over Graph: answered at once with a monitor on another host, carried out behind it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from msgraph_sandbox.drive.library import Library
+from msgraph_sandbox.drive.names import check_name
+from msgraph_sandbox.drive.refusals import bad_request
+from msgraph_sandbox.graph.items import find_reference
+from msgraph_sandbox.graph.visit import Visit, object_of, text_of
+from msgraph_sandbox.http import Json, Request, Response, json_response
+
+ITEM_LIMIT = 30_000
+
+
+async def copy_item(visit: Visit) -> Response:
+    """Start a copy: 202, and the monitor's address in `Location`."""
+    body = await visit.request.json_object()
+    source, reference = visit.item, object_of(body, "parentReference")
+    if source is visit.drive.root:
+        raise bad_request("The root folder cannot be copied.")
+    drive_id = text_of(reference, "driveId")
+    drive = visit.library.drive(drive_id) if drive_id else visit.drive
+    visit.check_writable(drive)
+    parent = find_reference(drive, reference) or source.parent
+    assert parent is not None
+    name = check_name(text_of(body, "name") or source.name)
+    if sum(1 for _ in source.walk()) > ITEM_LIMIT:
+        raise bad_request("The number of items to copy exceeds the limit of 30,000.")
+    # Personal drives pay no attention to the behaviour asked for.
+    conflict = "fail" if drive.personal else visit.conflict(body, "fail")
+    actor = visit.actor
+    library = visit.library
+    name_of_job = library.copies.start(
+        library.switches.copy_seconds, lambda: drive.copy(source, parent, name, conflict, actor)
+    )
+    return Response(202, {"Location": f"{library.origins.monitor}/_api/v2.0/monitor/{name_of_job}"})
+
+
+@dataclass(slots=True)
+class MonitorService:
+    """Answers for the host of monitors. It asks for no token, and never redirects to where one would be needed."""
+
+    library: Library
+
+    async def answer(self, request: Request) -> Response:
+        """Tell how a copy is doing."""
+        job = self.library.copies.find(request.path.rpartition("/")[2])
+        if job.failure is not None:
+            error = {"code": job.failure.code, "message": job.failure.message}
+            body = {"operation": "ItemCopy", "status": "failed", "errorCode": job.failure.code, "error": error}
+            return json_response(body)
+        if job.result is None:
+            percentage = job.percentage(asyncio.get_running_loop().time())
+            running = {"operation": "ItemCopy", "percentageComplete": percentage, "status": "inProgress"}
+            return json_response(running, 202)
+        done: dict[str, Json] = {"operation": "ItemCopy", "percentageComplete": 100.0, "status": "completed"}
+        return json_response({**done, "resourceId": job.result.id})

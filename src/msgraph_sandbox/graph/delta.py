@@ -1,0 +1,148 @@
+"""Delta: what changed in a drive since a token, in pages.
+
+A token holds a place in the drive's log of changes. Every page brings the folders above an item before the item, so
+one item may come several times: the last counts. https://learn.microsoft.com/graph/api/driveitem-delta
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import quote, urlencode
+
+from msgraph_sandbox.drive.drive import Drive
+from msgraph_sandbox.drive.items import Item
+from msgraph_sandbox.drive.refusals import GraphRefused, bad_request
+from msgraph_sandbox.graph.address import parse_call
+from msgraph_sandbox.graph.items import page_size
+from msgraph_sandbox.graph.shapes import deleted_json
+from msgraph_sandbox.graph.visit import Visit, parse_time
+from msgraph_sandbox.http import Json, Response, json_response
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place in the log: the number of the last change seen. Deletions up to `silent` concern what was never shown."""
+
+    epoch: str
+    number: int
+    silent: int
+    issued: int
+
+    def text(self) -> str:
+        """Return the token."""
+        plain = f"{self.epoch};{self.number};{self.silent};{self.issued}"
+        return base64.urlsafe_b64encode(plain.encode()).rstrip(b"=").decode()
+
+
+def read_place(token: str) -> Place:
+    """Return the place that a token means, or refuse one that was never ours."""
+    try:
+        plain = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True).decode()
+        epoch, number, silent, issued = plain.split(";")
+        return Place(epoch, int(number), int(silent), int(issued))
+    except (binascii.Error, ValueError):
+        raise bad_request("The provided delta token is not valid.") from None
+
+
+async def get_delta(visit: Visit) -> Response:
+    """Return a page of changes with `@odata.nextLink`, or with `@odata.deltaLink` on the last."""
+    folder = visit.item
+    if folder is not visit.drive.root and not visit.drive.personal:
+        raise bad_request("Delta is only supported on the root of a drive.")
+    place = _start(visit, _token(visit))
+    if place is None:
+        return json_response(_page(visit, [], visit.drive.log.latest, visit.drive.log.latest, last=True))
+    found, number, last = _collect(visit.drive, folder, place, page_size(visit))
+    value = [_shape(visit, item) for item in found]
+    return json_response(_page(visit, value, number, place.silent, last=last))
+
+
+def _token(visit: Visit) -> str:
+    call = parse_call(visit.address.tail[0], visit.request.query)
+    for value in (call.arguments.get("token"), visit.query.get("token"), visit.query.get("deltatoken")):
+        if value:
+            return value
+    return ""
+
+
+def _start(visit: Visit, token: str) -> Place | None:
+    """Return where to start, or None for `latest`."""
+    drive, now = visit.drive, int(visit.library.clock.timestamp())
+    if token == "latest":  # noqa: S105 - Microsoft's word
+        return None
+    if not token:
+        return Place(drive.epoch, 0, drive.log.latest, now)
+    if "T" in token and "-" in token and ":" in token:
+        if drive.personal:
+            raise bad_request("Timestamp tokens are not supported on personal drives.")
+        number = drive.log.number_at(parse_time(token).timestamp())
+        return Place(drive.epoch, number, number, now)
+    place = read_place(token)
+    stale = now - place.issued > visit.library.switches.delta_token_seconds
+    if place.epoch != drive.epoch or not 0 <= place.number <= drive.log.latest or stale:
+        raise resync(visit)
+    return place
+
+
+def resync(visit: Visit) -> GraphRefused:
+    """Return 410 with the address to start afresh from, and what to do with local items that it does not report."""
+    location = f"{visit.request.origin}/v1.0/drives/{visit.drive.id}/root/delta?token="
+    message = "Resync required. Replace any local items with the server's version and upload local changes."
+    return GraphRefused(410, "resyncRequired", message, inner=visit.drive.resync_kind, headers={"Location": location})
+
+
+def _collect(drive: Drive, folder: Item, place: Place, size: int) -> tuple[list[Item], int, bool]:
+    """Return the items of a page, the number it reaches, and whether it is the last."""
+    page: dict[str, Item] = {}
+    number = place.number
+    for item in drive.log.after(place.number):
+        if item.id in page or not item.inside(folder) or (not item.alive and item.number <= place.silent):
+            continue
+        line = _line(item, folder, place.number, page)
+        if page and len(page) + len(line) > size:
+            return list(page.values()), number, False
+        for one in line:
+            page[one.id] = one
+        number = item.number
+    return list(page.values()), drive.log.latest, True
+
+
+def _line(item: Item, folder: Item, number: int, page: dict[str, Item]) -> list[Item]:
+    """Return the item and the changed folders above it that the page lacks, the highest first."""
+    above = [one for one in _up_to(item, folder) if one.number > number and one.id not in page and one.alive]
+    return [*reversed(above), item]
+
+
+def _up_to(item: Item, folder: Item) -> Iterator[Item]:
+    for one in item.ancestors():
+        yield one
+        if one is folder:
+            return
+
+
+def _shape(visit: Visit, item: Item) -> dict[str, Json]:
+    if not item.alive:
+        return deleted_json(visit.drive, item)
+    body = visit.shape(item, with_path=False)
+    return {"id": item.id, **body}
+
+
+def _page(visit: Visit, value: list[dict[str, Json]], number: int, silent: int, *, last: bool) -> Json:
+    place = Place(visit.drive.epoch, number, silent, int(visit.library.clock.timestamp()))
+    return {
+        "@odata.context": f"{visit.request.origin}/v1.0/$metadata#Collection(driveItem)",
+        "value": value,
+        "@odata.deltaLink" if last else "@odata.nextLink": _link(visit, place.text()),
+    }
+
+
+def _link(visit: Visit, token: str) -> str:
+    """Return the address that goes on from `token`, with the caller's other query options."""
+    kept = {k: v for k, v in visit.request.query.items() if k.removeprefix("$").lower() not in ("token", "deltatoken")}
+    item = visit.item
+    where = "root" if item is visit.drive.root else f"items/{quote(item.id)}"
+    query = urlencode({**kept, "token": token}, quote_via=quote, safe="$,@")
+    return f"{visit.request.origin}/v1.0/drives/{quote(visit.drive.id)}/{where}/delta?{query}"

@@ -1,0 +1,225 @@
+"""Sharing: links, invitations, permissions, and what others shared with you."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import secrets
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from msgraph_sandbox.drive.drive import Drive
+from msgraph_sandbox.drive.items import Item
+from msgraph_sandbox.drive.refusals import access_denied, bad_request, not_found
+from msgraph_sandbox.graph.shapes import time_text
+from msgraph_sandbox.graph.visit import Visit, parse_time, text_of
+from msgraph_sandbox.http import Json, Response, json_response
+
+_LINK_TYPES = ("view", "edit", "embed")
+_SCOPES = ("anonymous", "organization", "users")
+
+
+@dataclass(slots=True)
+class Permission:
+    """One way that others have to an item: a link, or an invitation."""
+
+    id: str
+    roles: list[str]
+    kind: str = ""
+    scope: str = ""
+    token: str = ""
+    password: bool = False
+    expires: datetime | None = None
+    invited: list[str] = field(default_factory=list)
+
+    @property
+    def is_link(self) -> bool:
+        """Whether it is a link."""
+        return bool(self.kind)
+
+
+def permission_json(visit: Visit, permission: Permission, drive: Drive) -> Json:
+    """Return a permission; who was granted it is spelt differently for personal and work accounts."""
+    body: dict[str, Json] = {"id": permission.id, "roles": permission.roles, "hasPassword": permission.password}
+    if permission.expires:
+        body["expirationDateTime"] = time_text(permission.expires, drive)
+    if permission.is_link:
+        url = share_url(drive, permission)
+        link = {"type": permission.kind, "scope": permission.scope, "webUrl": url, "preventsDownload": False}
+        return body | {"shareId": share_token(url), "link": link}
+    people = [{"user": {"email": email, "displayName": email, "id": email}} for email in permission.invited]
+    if drive.personal:
+        return body | {"grantedTo": people[0] if people else {}, "invitation": {"email": permission.invited[0]}}
+    return body | {"grantedToV2": people[0] if people else {}, "grantedTo": people[0] if people else {}}
+
+
+def share_url(drive: Drive, permission: Permission) -> str:
+    """Return the address that a link has in a browser."""
+    host = (
+        "1drv.example"
+        if drive.personal
+        else drive.owner.email.partition("@")[2].partition(".")[0] + ".sharepoint.example"
+    )
+    return f"https://{host}/:x:/g/{permission.token}"
+
+
+def share_token(url: str) -> str:
+    """Return the share id of a sharing URL: `u!` and its base64url without padding."""
+    return "u!" + base64.urlsafe_b64encode(url.encode()).rstrip(b"=").decode()
+
+
+def find_share(visit_drives: list[Drive], token: str) -> tuple[Drive, Item, Permission]:
+    """Return what a share id (or encoded sharing URL) leads to, or refuse with 404."""
+    try:
+        raw = token.removeprefix("u!")
+        url = base64.b64decode(raw + "=" * (-len(raw) % 4), altchars=b"-_", validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        raise not_found("The sharing link no longer exists, or you do not have permission to access it.") from None
+    for drive in visit_drives:
+        for item in drive.shared:
+            for permission in item.more.permissions.values():
+                if permission.is_link and share_url(drive, permission) == url:
+                    return drive, item, permission
+    raise not_found("The sharing link no longer exists, or you do not have permission to access it.")
+
+
+def role_of(item: Item, email: str) -> str | None:
+    """Return `write`, `read` or None: what an invitation to the item or a folder above it gives to that person."""
+    roles = {
+        role
+        for one in (item, *item.ancestors())
+        if one.extras is not None
+        for permission in one.extras.permissions.values()
+        if email in permission.invited
+        for role in permission.roles
+    }
+    return "write" if "write" in roles else "read" if roles else None
+
+
+async def create_link(visit: Visit) -> Response:
+    """Create a sharing link (201), or return the one that there is (200)."""
+    body, item = await visit.request.json_object(), visit.item
+    kind, scope = text_of(body, "type") or "view", text_of(body, "scope") or "anonymous"
+    if kind not in _LINK_TYPES or scope not in _SCOPES:
+        raise bad_request("The type or scope of the link is not supported.")
+    password = text_of(body, "password")
+    if not visit.drive.personal and (kind == "embed" or password):
+        raise bad_request("This kind of link is only supported on personal drives.")
+    for known in item.more.permissions.values():
+        if (known.kind, known.scope) == (kind, scope):
+            return json_response(permission_json(visit, known, visit.drive))
+    permission = Permission(
+        id=secrets.token_hex(8),
+        roles=["write" if kind == "edit" else "read"],
+        kind=kind,
+        scope=scope,
+        token=secrets.token_urlsafe(16),
+        password=bool(password),
+        expires=_expiry(body),
+    )
+    _add(visit, item, permission)
+    return json_response(permission_json(visit, permission, visit.drive), 201)
+
+
+async def invite(visit: Visit) -> Response:
+    """Give people access by their addresses; nobody is sent a message."""
+    body, item = await visit.request.json_object(), visit.item
+    recipients, roles = body.get("recipients"), body.get("roles", ["read"])
+    if not isinstance(recipients, list) or not recipients or len(recipients) > 100:
+        raise bad_request("The recipients are missing.")
+    if not isinstance(roles, list) or not roles or any(role not in ("read", "write") for role in roles):
+        raise bad_request("The roles must be read or write.")
+    made = []
+    for recipient in recipients:
+        email = text_of(recipient, "email") or text_of(recipient, "alias") if isinstance(recipient, dict) else None
+        if not email:
+            raise bad_request("A recipient needs an email address.")
+        made.append(Permission(secrets.token_hex(8), list(roles), invited=[email.lower()], expires=_expiry(body)))
+    for permission in made:
+        _add(visit, item, permission)
+    return json_response({"value": [permission_json(visit, one, visit.drive) for one in made]})
+
+
+def _expiry(body: dict[str, Json]) -> datetime | None:
+    given = body.get("expirationDateTime")
+    return parse_time(given) if given else None
+
+
+def _add(visit: Visit, item: Item, permission: Permission) -> None:
+    item.more.permissions[permission.id] = permission
+    visit.drive.shared.add(item)
+
+
+def _find(visit: Visit) -> Permission:
+    permission = visit.item.more.permissions.get(visit.address.tail[1])
+    if permission is None:
+        raise not_found()
+    assert isinstance(permission, Permission)
+    return permission
+
+
+async def list_permissions(visit: Visit) -> Response:
+    """Return the item's permissions, the owner's first."""
+    owner = visit.drive.owner
+    user = {"user": {"id": owner.id, "email": owner.email, "displayName": owner.name}}
+    first = {"id": "owner", "roles": ["owner"], "grantedTo": user, "grantedToV2": user}
+    others = [permission_json(visit, one, visit.drive) for one in visit.item.more.permissions.values()]
+    return json_response({"value": [first, *others]})
+
+
+async def get_permission(visit: Visit) -> Response:
+    """Return one permission."""
+    return json_response(permission_json(visit, _find(visit), visit.drive))
+
+
+async def update_permission(visit: Visit) -> Response:
+    """Change the roles or the expiry of a permission."""
+    body, permission = await visit.request.json_object(), _find(visit)
+    roles = body.get("roles", permission.roles)
+    if not isinstance(roles, list) or not roles or any(role not in ("read", "write") for role in roles):
+        raise bad_request("The roles must be read or write.")
+    permission.roles, permission.expires = list(roles), _expiry(body) or permission.expires
+    return json_response(permission_json(visit, permission, visit.drive))
+
+
+async def delete_permission(visit: Visit) -> Response:
+    """Take a permission away (204)."""
+    permission = _find(visit)
+    del visit.item.more.permissions[permission.id]
+    if not visit.item.more.permissions:
+        visit.drive.shared.discard(visit.item)
+    return Response(204)
+
+
+async def shared_with_me(visit: Visit) -> Response:
+    """Return what others invited you to, each as a remote item. Microsoft is ending this call."""
+    if visit.grant.user is None:
+        raise access_denied()
+    email = visit.grant.user.email.lower()
+    value = [
+        remote_json(visit, drive, item)
+        for drive in visit.library.drives.values()
+        for item in drive.shared
+        if item.alive and any(email in one.invited for one in item.more.permissions.values())
+    ]
+    return json_response({"value": value})
+
+
+def remote_json(visit: Visit, drive: Drive, item: Item) -> dict[str, Json]:
+    """Return an item of another drive as it shows from here."""
+    whole = visit.shape_of(drive, item)
+    kept = (
+        "id",
+        "name",
+        "size",
+        "file",
+        "folder",
+        "fileSystemInfo",
+        "createdBy",
+        "webUrl",
+        "parentReference",
+        "package",
+    )
+    remote = {name: whole[name] for name in kept if name in whole}
+    remote["shared"] = {"scope": "users", "owner": {"user": {"displayName": drive.owner.name, "id": drive.owner.id}}}
+    return {"id": item.id, "name": item.name, "size": item.size, "webUrl": whole.get("webUrl"), "remoteItem": remote}

@@ -1,0 +1,196 @@
+"""Delta: folding the feed gives the drive, whatever happens meanwhile."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.sandbox.caller import Caller
+
+DELTA = "/me/drive/root/delta"
+
+
+class Mirror:
+    """A copy of a drive that knows nothing but delta."""
+
+    def __init__(self, caller: Caller) -> None:
+        self.caller = caller
+        self.items: dict[str, dict[str, Any]] = {}
+        self.link = DELTA
+
+    async def page(self, top: int) -> bool:
+        """Fold one page; tell whether it was the last."""
+        mark = "&" if "?" in self.link else "?"
+        url = self.link if "top=" in self.link else f"{self.link}{mark}$top={top}"
+        page = await self.caller.graph("GET", url)
+        for item in page["value"]:
+            if "deleted" in item:
+                self.items.pop(item["id"], None)
+            else:
+                self.items[item["id"]] = item
+        self.link = page.get("@odata.nextLink") or page["@odata.deltaLink"]
+        return "@odata.deltaLink" in page
+
+    async def catch_up(self, top: int = 100) -> None:
+        """Fold every page."""
+        while not await self.page(top):
+            pass
+
+    def paths(self) -> set[str]:
+        """The tree, built from ids alone."""
+        return {self._path(item) for item in self.items.values() if "root" not in item}
+
+    def _path(self, item: dict[str, Any]) -> str:
+        parent = self.items[item["parentReference"]["id"]]
+        above = "" if "root" in parent else self._path(parent)
+        return f"{above}/{item['name']}"
+
+
+async def _tree(caller: Caller, item: str = "root", above: str = "") -> set[str]:
+    page = await caller.graph("GET", f"/me/drive/items/{item}/children?$top=1000")
+    found: set[str] = set()
+    for child in page["value"]:
+        path = f"{above}/{child['name']}"
+        found |= {path} | (await _tree(caller, child["id"], path) if "folder" in child else set())
+    return found
+
+
+async def test_the_four_spellings_mean_the_same(caller: Caller) -> None:
+    first = await caller.graph("GET", DELTA + "?$select=id,name&$top=3")
+    assert all(item.keys() <= {"id", "name"} for item in first["value"])
+    assert "root" in (await caller.graph("GET", DELTA))["value"][0]
+    token = (await caller.graph("GET", DELTA + "?token=latest"))["@odata.deltaLink"].partition("token=")[2]
+    await caller.graph("PUT", "/me/drive/root:/new.txt:/content", 201, data=b"x")
+    for spelling in (
+        f"/me/drive/root/delta?token={token}",
+        f"/me/drive/root/delta(token='{token}')",
+        f"/me/drive/root/microsoft.graph.delta(token='{token}')",
+        f"/me/drive/items/root/delta(token=@t)?@t='{token}'",
+    ):
+        page = await caller.graph("GET", spelling)
+        assert [item["name"] for item in page["value"]] == ["root", "new.txt"]
+        assert all("path" not in item["parentReference"] for item in page["value"])
+
+
+async def test_what_is_deleted_says_little(caller: Caller, personal: Caller) -> None:
+    for who in (caller, personal):
+        mirror = Mirror(who)
+        await mirror.catch_up()
+        item = await who.graph("GET", "/me/drive/root:/Notes.md")
+        await who.graph("DELETE", f"/me/drive/items/{item['id']}", 204)
+        page = await who.graph("GET", mirror.link)
+        gone = next(one for one in page["value"] if one["id"] == item["id"])
+        assert gone["deleted"] == {"state": "deleted"}
+        assert ("name" in gone, "size" in gone) == ((True, False) if who is personal else (False, True))
+
+
+async def test_a_first_listing_says_nothing_of_old_deletions(caller: Caller) -> None:
+    await caller.graph("DELETE", "/me/drive/root:/Documents", 204)
+    page = await caller.graph("GET", DELTA)
+    assert not any("deleted" in item for item in page["value"])
+
+
+async def test_parents_come_before_their_children(caller: Caller) -> None:
+    for number in range(12):
+        path = f"/me/drive/root:/p{number % 3}/q{number % 2}/{number}.txt:/content"
+        await caller.graph("PUT", path, 201, data=b"x")
+    mirror, last = Mirror(caller), False
+    while not last:
+        before = set(mirror.items)
+        last = await mirror.page(3)
+        for item in list(mirror.items.values()):
+            assert item["id"] in before or "root" in item or item["parentReference"]["id"] in mirror.items
+
+
+async def test_an_invalid_or_old_token_starts_afresh(caller: Caller) -> None:
+    drive = await caller.graph("GET", "/me/drive")
+    link = (await caller.graph("GET", DELTA + "?token=latest"))["@odata.deltaLink"]
+    await caller.graph("GET", DELTA + "?token=nonsense", 400)
+    await caller.control("POST", f"/drives/{drive['id']}/resync", json={"kind": "upload"})
+    answer = await caller.graph("GET", link, 410)
+    assert answer["error"]["code"] == "resyncRequired"
+    assert answer["error"]["innerError"]["code"] == "resyncChangesUploadDifferences"
+    link = (await caller.graph("GET", DELTA))["@odata.deltaLink"]
+    await caller.graph("GET", link)
+    await caller.control("POST", "/clock", json={"seconds": 31 * 86400})
+    await caller.sign_in()
+    url = caller.facts["graph_url"] + link.removeprefix(caller.facts["graph_url"])
+    async with caller.session.get(url, headers={"Authorization": f"Bearer {caller.token}"}) as response:
+        assert response.status == 410
+        fresh = response.headers["Location"]
+    assert (await caller.graph("GET", fresh))["value"]
+
+
+async def test_a_time_is_a_token_on_work_drives_only(caller: Caller, personal: Caller) -> None:
+    await caller.control("POST", "/clock", json={"seconds": 100})
+    await caller.graph("PUT", "/me/drive/root:/new.txt:/content", 201, data=b"x")
+    state = await caller.control("GET", "/clock")
+    at = state["now"][:19].replace(":", "%3A") + "Z"
+    page = await caller.graph("GET", f"{DELTA}?token=2020-01-01T00%3A00%3A00Z")
+    assert len(page["value"]) > 5
+    await caller.control("POST", "/clock", json={"seconds": 100})
+    assert (await caller.graph("GET", f"{DELTA}?token={at.replace(at[:4], '2099')}"))["value"] == []
+    await personal.graph("GET", f"{DELTA}?token={at}", 400)
+
+
+async def test_folder_delta_is_for_personal_drives(caller: Caller, personal: Caller) -> None:
+    for who, status in ((caller, 400), (personal, 200)):
+        folder = await who.graph("GET", "/me/drive/root:/Documents")
+        page = await who.graph("GET", f"/me/drive/items/{folder['id']}/delta", status)
+    assert {item["name"] for item in page["value"]} >= {"Documents", "Welcome.txt"}
+    assert "Notes.md" not in {item["name"] for item in page["value"]}
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["write", "write", "folder", "move", "rename", "delete", "page"]),
+        st.integers(0, 30),
+        st.integers(0, 30),
+    ),
+    max_size=25,
+)
+
+
+@pytest.mark.parametrize("kind", ["business", "personal"])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=STEPS, top=st.integers(1, 4))
+async def test_folding_the_feed_gives_the_drive(
+    caller: Caller, kind: str, steps: list[tuple[str, int, int]], top: int
+) -> None:
+    who = await caller.as_new_user("contoso.example" if kind == "business" else "consumers")
+    mirror = Mirror(who)
+    for step, one, two in steps:
+        await _step(who, mirror, step, one, two, top)
+    await mirror.catch_up(top)
+    assert mirror.paths() == await _tree(who)
+    await mirror.catch_up(top)
+    assert mirror.paths() == await _tree(who)
+
+
+async def _step(who: Caller, mirror: Mirror, step: str, one: int, two: int, top: int) -> None:
+    everything = (await who.graph("GET", "/me/drive/root/search(q='x')?$top=1000"))["value"]
+    folders = ["root", *(item["id"] for item in everything if "folder" in item)]
+    folder = folders[one % len(folders)]
+    item = everything[two % len(everything)]["id"] if everything else None
+    match step:
+        case "page":
+            await mirror.page(top)
+        case "write":
+            await _any(who, "PUT", f"/me/drive/items/{folder}:/x{two}.txt:/content", data=b"x" * two)
+        case "folder":
+            await _any(who, "POST", f"/me/drive/items/{folder}/children", json={"name": f"x{two}", "folder": {}})
+        case "move" if item:
+            await _any(who, "PATCH", f"/me/drive/items/{item}", json={"parentReference": {"id": folder}})
+        case "rename" if item:
+            await _any(who, "PATCH", f"/me/drive/items/{item}", json={"name": f"x{one}r"})
+        case "delete" if item:
+            await _any(who, "DELETE", f"/me/drive/items/{item}")
+
+
+async def _any(who: Caller, method: str, path: str, **options: Any) -> None:
+    """Try, and take a refusal for an answer, but no failure."""
+    url, headers = who.facts["graph_url"] + "/v1.0" + path, {"Authorization": f"Bearer {who.token}"}
+    async with who.session.request(method, url, headers=headers, **options) as response:
+        assert response.status < 500, await response.text()

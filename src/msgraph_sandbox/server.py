@@ -58,10 +58,24 @@ class _Server(uvicorn.Server):
             )
         )
         self.ready = asyncio.Event()
+        self.leaving = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.ready.set()
+
+    async def main_loop(self) -> None:
+        ticks = 0
+        while not await self.on_tick(ticks):
+            ticks = (ticks + 1) % 864_000
+            # uvicorn sleeps between its ticks; waiting lets the end come at once.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.leaving.wait(), 0.1)
+
+    def leave(self) -> None:
+        """End within a moment."""
+        self.should_exit = True
+        self.leaving.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -102,6 +116,7 @@ class Sandbox:
         self.announcement: dict[str, Json] = {**self.urls, "ports": self.ports, **self.world.announcement(drive)}
         self._serving: asyncio.Task[None] | None = None
         self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def _add_tls(self, application: Any, folder: Path) -> None:
         authority, chain = write_certificates(folder)
@@ -134,6 +149,7 @@ class Sandbox:
 
     async def serve(self) -> None:
         """Serve until `stop` is called."""
+        self._loop = asyncio.get_running_loop()
         plain, secure = self._sockets[: len(HOSTS)], self._sockets[len(HOSTS) : -1]
         try:
             if self._proxy is not None:
@@ -150,7 +166,8 @@ class Sandbox:
     def stop(self) -> None:
         """Ask the server to end; it does within a moment."""
         for server in self._servers:
-            server.should_exit = True
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(server.leave)
 
     async def ended(self) -> None:
         """Wait until the server has ended."""
@@ -170,9 +187,19 @@ class Sandbox:
         await self.ended()
 
     def __enter__(self) -> Sandbox:
-        self._thread = threading.Thread(target=lambda: uvloop.run(self.serve()), name="msgraph-sandbox", daemon=True)
+        started = threading.Event()
+
+        async def serve() -> None:
+            try:
+                async with self:
+                    started.set()
+                    await self.ended()
+            finally:
+                started.set()
+
+        self._thread = threading.Thread(target=lambda: uvloop.run(serve()), name="msgraph-sandbox", daemon=True)
         self._thread.start()
-        # The sockets already listen: a request sent now waits in their queue until the loop is up.
+        started.wait()
         return self
 
     def __exit__(
@@ -187,7 +214,8 @@ def open_sockets(port: int, count: int) -> list[socket.socket]:
     """Return `count` listening loopback sockets: on free ports for 0, else on `port` and those that follow it."""
     sockets = []
     for index in range(count):
-        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        # asyncio turns Nagle's algorithm off only where the protocol is named; else each answer waits 40 ms.
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(("127.0.0.1", port + index if port else 0))
         sock.listen(512)

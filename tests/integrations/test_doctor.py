@@ -131,6 +131,21 @@ async def test_an_audience_without_a_tenant_leaves_the_secret_unproven(opened: O
     assert "--tenant" in found.remedy
 
 
+async def test_a_secret_is_tried_where_its_answer_proves_most(opened: Opener) -> None:
+    practice = await opened()
+    await practice.project(audience="common")
+    ledger = practice.sandbox.world.ledger
+
+    await practice.examine()
+    without = {(entry.grant_type, entry.target.split("/")[1]) for entry in ledger.find({"operation": "token"})}
+    ledger.clear()
+    await practice.examine(tenant=TENANT)
+    named = {(entry.grant_type, entry.target.split("/")[1]) for entry in ledger.find({"operation": "token"})}
+
+    assert without == {("client_credentials", "organizations"), ("authorization_code", "common")}
+    assert named == {("client_credentials", TENANT)}
+
+
 async def test_a_tenant_named_to_the_doctor_proves_the_secret(opened: Opener) -> None:
     practice = await opened()
     await practice.project(audience="common")
@@ -358,9 +373,9 @@ async def test_tables_that_were_not_migrated_are_found(opened: Opener, tmp_path:
     assert "landbridge migrate" in found.message
 
 
-async def test_a_microsoft_that_never_answers_keeps_the_doctor_no_longer_than_a_quarter_of_a_minute(
-    opened: Opener,
-) -> None:
+@pytest.fixture
+async def stalled() -> AsyncIterator[int]:
+    """The port of a host that takes every connection and never says a word."""
     release = asyncio.Event()
 
     async def stall(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -368,22 +383,36 @@ async def test_a_microsoft_that_never_answers_keeps_the_doctor_no_longer_than_a_
         writer.close()
 
     server = await asyncio.start_server(stall, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    practice = await opened(
-        microsoft_login_url=f"http://127.0.0.1:{port}", microsoft_graph_url=f"http://127.0.0.1:{port}"
-    )
-    await practice.project()
-    patience, loop = timedelta(seconds=0.3), asyncio.get_running_loop()
-
-    started = loop.time()
-    report = await practice.examine(patience=patience)
-    took = timedelta(seconds=loop.time() - started)
+    yield server.sockets[0].getsockname()[1]
     release.set()
     server.close()
 
-    assert [finding.check for finding in needing_care(report)] == ["microsoft.login", "microsoft.graph"]
-    assert took < 3 * patience
-    assert timedelta(seconds=15) > 3 * PATIENCE
+
+async def test_hosts_that_never_answer_keep_the_doctor_no_longer_than_a_quarter_of_a_minute(
+    opened: Opener, stalled: int
+) -> None:
+    nowhere = f"http://127.0.0.1:{stalled}"
+    practice = await opened(microsoft_login_url=nowhere, microsoft_graph_url=nowhere)
+    await practice.project()
+    settings = Settings(database_url=f"postgresql://somebody:hidden@127.0.0.1:{stalled}/none")
+    database = Database.from_settings(settings, practice.house.clock)
+    patience, loop = timedelta(seconds=0.3), asyncio.get_running_loop()
+
+    started = loop.time()
+    with_its_own = await practice.examine(patience=patience)
+    practice.house = replace(practice.house, database=database)
+    with_a_stalled_one = await practice.examine(patience=patience)
+    took = timedelta(seconds=loop.time() - started)
+    await database.close()
+
+    assert [finding.check for finding in needing_care(with_its_own)] == ["microsoft.login", "microsoft.graph"]
+    assert [finding.check for finding in needing_care(with_a_stalled_one)] == [
+        "database",
+        "microsoft.login",
+        "microsoft.graph",
+    ]
+    assert took < 3 * patience + timedelta(seconds=1)  # one round of the first, two of the second
+    assert timedelta(seconds=10) > 3 * PATIENCE  # leaves time to start
 
 
 async def test_no_secret_and_no_code_is_ever_shown(opened: Opener) -> None:

@@ -85,6 +85,16 @@ def test_a_database_that_does_not_answer_is_a_finding_and_not_a_failure(
     assert "hidden" not in done.output
 
 
+def test_an_embedded_database_that_is_broken_is_a_finding_and_not_a_failure(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "landbridge.db").write_text("This is not a database. " * 100)
+
+    done = run("doctor", "--json")
+
+    problems = [finding["check"] for finding in json.loads(done.stdout)["findings"] if finding["severity"] == "problem"]
+    assert (done.exit_code, problems) == (1, ["database"])
+
+
 def test_our_own_address_is_asked_only_on_request(run: Run, project: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LANDBRIDGE_OUTBOUND_ALLOW", "127.0.0.1,localhost")
     monkeypatch.setenv("LANDBRIDGE_PUBLIC_URL", "http://localhost:9")

@@ -135,6 +135,19 @@ def test_a_refused_secret_is_told_beside_a_wrong_audience() -> None:
     assert [finding.check for finding in found] == ["integration.audience", "integration.client_secret"]
 
 
+def test_a_redirect_url_that_is_not_registered_leaves_the_verdict_on_the_secret_in() -> None:
+    found = judge_registration(Evidence("organizations", {"organizations": page(50011)}, [trial()]), START)
+
+    assert [(finding.check, finding.severity) for finding in found] == [
+        ("integration.redirect_url", Severity.PROBLEM),
+        ("integration.client_secret", Severity.OK),
+    ]
+
+
+def test_an_app_of_one_tenant_need_not_be_known_to_others() -> None:
+    assert judged("acme.example", organizations=page(50194), trials=[trial()]) == []
+
+
 def test_a_common_audience_of_an_app_for_organizations_leaves_the_verdict_on_the_secret_in() -> None:
     evidence = Evidence("common", {"common": WELCOME, "organizations": WELCOME, "consumers": page(9002332)}, [trial()])
 

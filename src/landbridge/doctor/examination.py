@@ -1,8 +1,7 @@
 """Asks everything that `landbridge doctor` needs to know, at once and for a limited time."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
@@ -21,7 +20,7 @@ from landbridge.store.projects import ClientSecretRow, IntegrationRow, ProjectRo
 from landbridge.store.sealed import identity
 from landbridge.vault import KeyFile, Vault
 
-PATIENCE = timedelta(seconds=4)
+PATIENCE = timedelta(seconds=3)
 """How long one question may take. Three rounds follow one another, and a round ends the examination of what is down."""
 
 _AT_ONCE = 32
@@ -112,12 +111,15 @@ class Doctor:
 
     async def _households(self, project_id: str | None) -> tuple[list[Finding], list[Household]]:
         try:
-            async with self._limit():
+            async with asyncio.timeout(self._patience):
                 await self._database.check()
                 projects = [await self._projects.get(project_id)] if project_id else await self._projects.all()
             households = [await self._read(project) for project in projects]
-        except (StoreFailed, ProviderTimedOut) as error:
-            return [problem("database", error.message, StoreFailed.remedy)], []
+        except StoreFailed as error:
+            return [problem("database", error.message, error.remedy)], []
+        except TimeoutError:
+            message = f"The database does not answer within {self._patience:g} s."
+            return [problem("database", message, StoreFailed.remedy)], []
         kind = self._database.engine.dialect.name
         findings = [ok("database", f"The database ({kind}) answers, and its tables fit this version.")]
         if not households:
@@ -126,7 +128,7 @@ class Doctor:
         return findings, households
 
     async def _read(self, project: ProjectRow) -> Household:
-        async with self._limit():
+        async with asyncio.timeout(self._patience):
             rows = await self._projects.integrations(project.id)
             registrations = [await self._registration(row) for row in rows if row.is_active]
             return Household(project, await self._projects.signing_keys(project.id), rows, registrations)
@@ -248,18 +250,12 @@ class Doctor:
     async def _ask(self, question: Callable[[], Awaitable[Asked]]) -> Asked | LandbridgeError:
         """Return the answer to a question, or the error that came instead."""
         try:
-            async with self._turns, self._limit():
+            async with self._turns, asyncio.timeout(self._patience):
                 return await question()
+        except TimeoutError:
+            return ProviderTimedOut(f"No answer came within {self._patience:g} s.")
         except LandbridgeError as error:
             return error
-
-    @contextlib.asynccontextmanager
-    async def _limit(self) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(self._patience):
-                yield
-        except TimeoutError as error:
-            raise ProviderTimedOut(f"No answer came within {self._patience:g} s.") from error
 
 
 async def _nothing() -> list[Finding]:

@@ -47,9 +47,9 @@ bench: ## Measure against nginx in the same run, and write build/bench.json
 	@$(SETUP) packages nginx
 	@$(RUN) tests.bench
 
-soak: ## Run for hours under load and faults, watching for growth
+soak: ## Use it for an hour on a bad day at Microsoft, watching for growth (MINUTES=5)
 	@$(SETUP) packages
-	@$(RUN) tests.bench.soak
+	@$(RUN) scripts.soak
 
 clean: ## Remove everything that can be fetched or built again
 	@rm -rf build dist .venv .tools .*_cache .hypothesis tests/acceptance/node_modules scripts/chromium/node_modules

@@ -75,11 +75,12 @@ const onClick = (source) => {
 
 
 @asynccontextmanager
-async def running(*command: str, **environment: str) -> AsyncIterator[Json]:
+async def running(*command: str, log: Path | None = None, **environment: str) -> AsyncIterator[Json]:
     """Start a server of this installation, give the JSON line that it prints when ready, and end it."""
-    server = await asyncio.create_subprocess_exec(
-        *_installed(*command), env={**os.environ, **environment}, stdout=asyncio.subprocess.PIPE
-    )
+    with open(log or os.devnull, "wb") as written:  # noqa: PTH123 - a Path of nothing is no better
+        server = await asyncio.create_subprocess_exec(
+            *_installed(*command), env={**os.environ, **environment}, stdout=asyncio.subprocess.PIPE, stderr=written
+        )
     assert server.stdout
     try:
         line = await server.stdout.readline()
@@ -169,6 +170,7 @@ class Landbridge:
     api_key: str
     environments: Json
     sandbox: Sandbox
+    log: Path
 
     @classmethod
     @asynccontextmanager
@@ -176,18 +178,18 @@ class Landbridge:
         cls, data_dir: Path, api_key: str, sandbox: Sandbox, *, port: int = 0, public: Mapping[str, str] | None = None
     ) -> AsyncIterator[Self]:
         """Run one, at one origin but for what `public` gives its own, by the SDK's names and `PUBLIC_URL`."""
-        public = public or {}
+        public, log = public or {}, data_dir / f"{uuid4().hex}.log"
         async with running(
             *("landbridge", "serve", "--json", "--no-worker", "--port", str(port)),
+            log=log,
             LANDBRIDGE_DATA_DIR=str(data_dir),
             LANDBRIDGE_MICROSOFT_LOGIN_URL=sandbox.login_url,
             LANDBRIDGE_MICROSOFT_GRAPH_URL=sandbox.graph_url,
             LANDBRIDGE_OUTBOUND_ALLOW="127.0.0.1",
-            LANDBRIDGE_LOG_LEVEL="warning",
             **{f"LANDBRIDGE_{name}": url for name, url in public.items()},
         ) as said:
             environments = {name: public.get(name, said["url"]) for name in SERVICES}
-            yield cls(said["url"], said["redirect_url"], api_key, environments, sandbox)
+            yield cls(said["url"], said["redirect_url"], api_key, environments, sandbox, log)
 
     async def api(self, method: str, path: str, body: Json | None = None) -> Any:  # Any: JSON
         """Call the management API."""
@@ -273,8 +275,10 @@ class Site:
         """Return the origin under one of this machine's names; browsers look up `*.localhost` by themselves."""
         return f"http://{host}:{self._port}"
 
-    def put(self, path: str, html: str, **headers: str) -> str:
+    def put(self, body: str, **headers: str) -> str:
         """Serve another page, and return its path."""
+        path = f"/{uuid4().hex}"
+        html = f"<!doctype html><title>A page</title><body>{body}</body>"
         self._pages[path] = html, {name.replace("_", "-"): value for name, value in headers.items()}
         return path
 
@@ -287,6 +291,8 @@ class Site:
             referrer_policy = request.query.get("referrer", "strict-origin-when-cross-origin")
             headers = {"Referrer-Policy": referrer_policy}
             return web.Response(text=_PAGE, content_type="text/html", headers=headers)
+        if request.path == "/redirect":  # as careless products have one
+            raise web.HTTPFound(request.query["to"])
         html, more = self._pages.get(request.path, ("", {}))
         return web.Response(text=html, status=200 if html else 404, content_type="text/html", headers=more)
 

@@ -164,7 +164,7 @@ async def test_disconnecting_one_of_two_accounts_leaves_the_other(
 
 
 async def test_the_product_can_receive_the_code_itself(context: BrowserContext, site: Site, project: Project) -> None:
-    page = site.put("/received", "<!doctype html><title>Received</title>")
+    page = site.put("Received")
     url = f"{site.origin()}{page}"
     app = await App.visit(context, site.origin(), project)
 

@@ -76,10 +76,14 @@ def _refusal(request: Request, app_origin: str, allowed: frozenset[str]) -> str 
     """Return why this browser gets no cookie, or None if the project's own page sent it here.
 
     The browser says who sent it, in `Referer`, and a page can hide itself there but not pose as another. Without this,
-    an attacker could send a victim here with the attacker's own user token, and then to the attacker's sign-in.
+    an attacker could send a victim here with the attacker's own user token, and then to the attacker's sign-in. It says
+    too what for (`Sec-Fetch-Dest`, from any browser of today over https): a picture that an attacker put into a comment
+    is asked for by the project's own page, but is no window.
     """
     if app_origin not in allowed:
         return "The page that opened this window is not one of the project's allowed origins."
+    if request.headers.get("sec-fetch-dest", "document") != "document":
+        return "This page was asked for as a part of another page. It is for a window of its own."
     referrer = urlsplit(request.headers.get("referer", ""))
     if f"{referrer.scheme}://{referrer.netloc}" != app_origin:
         return (

@@ -36,7 +36,7 @@ SECRETS_KEPT = 2
 """A new client secret and the one it replaces, so that both places need not change at the same moment."""
 
 _AUDIENCE = re.compile(
-    r"^(organizations|common|consumers|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[a-z0-9-]+(\.[a-z0-9-]+)+)$"
+    r"(organizations|common|consumers|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[a-z0-9-]+(\.[a-z0-9-]+)+)"
 )
 
 _ORIGIN = re.compile(  # narrow, since origins are written into headers
@@ -235,7 +235,7 @@ class Projects:
             raise InvalidRequest(
                 f"{manifest.name} has no scope {', '.join(unknown)}. See `landbridge integrations list`."
             )
-        if audience is not None and not _AUDIENCE.match(audience):
+        if audience is not None and not _AUDIENCE.fullmatch(audience):
             raise InvalidRequest("The audience is `organizations`, `common`, `consumers`, or a tenant's id or domain.")
         now = self._clock.now()
         async with self._database.begin() as tx:

@@ -265,6 +265,19 @@ async def test_a_user_is_found_in_their_project_and_their_metadata_can_be_replac
         assert await connections.user(tx, "another", "ann/🦊?") is None
 
 
+async def test_one_of_two_first_calls_of_a_user_adds_them_and_the_other_is_told(
+    database: Database, project: ProjectRow, opened: Opener
+) -> None:
+    async def add(door: Database) -> None:
+        async with door.begin() as tx:
+            await connections.insert_user(tx, rows.user(project))
+
+    outcomes = await asyncio.gather(add(database), add(opened()), return_exceptions=True)
+
+    assert {type(outcome) for outcome in outcomes} == {Conflict, type(None)}
+    assert await rows.count(database, "connected_users") == 1
+
+
 async def test_configurations_are_added_changed_and_deleted(database: Database, row: ConnectionRow) -> None:
     second = rows.configuration(row, is_default=False, external_id="eu", created_at=START + timedelta(seconds=1))
     async with database.begin() as tx:

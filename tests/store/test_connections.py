@@ -278,6 +278,27 @@ async def test_one_of_two_first_calls_of_a_user_adds_them_and_the_other_is_told(
     assert await rows.count(database, "connected_users") == 1
 
 
+async def test_of_two_who_look_before_they_add_a_connection_the_second_finds_the_firsts(
+    database: Database, project: ProjectRow, opened: Opener
+) -> None:
+    async with database.begin() as tx:
+        await connections.insert_user(tx, rows.user(project))
+
+    async def add_unless_there(door: Database) -> bool:
+        async with door.begin() as tx:
+            await connections.hold_user(tx, project.id, "ann")
+            if await connections.connections_of(tx, project.id, "ann", "onedrive"):
+                return False
+            await asyncio.sleep(0.05)  # as long as another would need to find nothing too
+            row = rows.connection(project)
+            await connections.insert_connection(tx, row, rows.configuration(row))
+            return True
+
+    added = await asyncio.gather(*(add_unless_there(opened()) for _ in range(3)))
+
+    assert sorted(added) == [False, False, True]
+
+
 async def test_configurations_are_added_changed_and_deleted(database: Database, row: ConnectionRow) -> None:
     second = rows.configuration(row, is_default=False, external_id="eu", created_at=START + timedelta(seconds=1))
     async with database.begin() as tx:

@@ -323,6 +323,8 @@ class SignIns:
             "updated_at": now,
         }
         async with self._database.begin() as tx:
+            # Two sign-ins of a user that end at once must not both find nothing and both add a connection.
+            await connection_store.hold_user(tx, caller.project_id, caller.user_id)
             old = await self._to_reconnect(tx, caller, active.settings.type, options, account)
             if old:
                 granted["sealed_tokens"] = self._tokens.seal(caller.project_id, old.id, grant)

@@ -85,6 +85,14 @@ async def user(tx: Transaction, project_id: str, user_id: str) -> UserRow | None
     return UserRow(**found._mapping) if found else None
 
 
+async def hold_user(tx: Transaction, project_id: str, user_id: str) -> None:
+    """Let nobody else who asks for the same go on until this transaction ends; on SQLite writers take turns anyway."""
+    held = select(connected_users.c.id).where(
+        connected_users.c.project_id == project_id, connected_users.c.user_id == user_id
+    )
+    await tx.execute(held.with_for_update())
+
+
 async def insert_user(tx: Transaction, row: UserRow) -> None:
     """Add a connected user, or raise `Conflict` if somebody else just did."""
     try:

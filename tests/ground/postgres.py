@@ -58,7 +58,8 @@ def running_postgres(*settings: str) -> Iterator[str]:
     PostgreSQL refuses to run as root, so root starts it as `nobody`, from a copy that `nobody` can reach. The wheel has
     a starter of its own, but as root that one opens every folder above its data to everybody, `/root` among them.
     """
-    home = Path(tempfile.mkdtemp(prefix="landbridge-postgres-"))
+    # Not $TMPDIR: `nobody` may not be let in there, and a socket's path has room for a hundred characters only.
+    home = Path(tempfile.mkdtemp(prefix="landbridge-postgres-", dir="/tmp"))
     wheel, data, port = _wheel(), home / "data", _free_port()
     user = group = None
     if os.geteuid() == 0:

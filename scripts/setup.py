@@ -210,12 +210,14 @@ def found(*names: str, oldest: tuple[int, ...] = ()) -> Path | None:
 
 
 def provide_packages() -> None:
-    """Install the locked Python packages in .venv/, unless the lock file has not changed since."""
+    """Install the locked Python packages in .venv/, unless that was done and neither they nor Python changed since."""
+    home = TREE / ".venv"
     locked = fingerprint([TREE / "pyproject.toml", TREE / "uv.lock"])
-    stamp = TREE / ".venv" / "setup-stamp"
-    if stamp.exists() and stamp.read_text(encoding="utf-8") == locked:
+    stamp = home / "setup-stamp"
+    python_is_there = (home / "bin" / "python").exists()  # a link, which leads nowhere once that Python was removed
+    if python_is_there and stamp.exists() and stamp.read_text(encoding="utf-8") == locked:
         return
-    _uv_sync("Python packages (about 100 MB the first time)", TREE / ".venv")
+    _uv_sync("Python packages (about 100 MB the first time)", home)
     stamp.write_text(locked, encoding="utf-8")
 
 
@@ -379,6 +381,8 @@ def main(parts: list[str]) -> int:
     except SetupFailed as failure:
         print(f"set-up: {failure}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

@@ -63,11 +63,13 @@ class Accounts:
 
     async def set_meta(self, caller: Caller, meta: dict[str, Any]) -> None:
         """Merge `meta` into the user's metadata. Raises `TooLarge`."""
-        row = await self.user(caller)
-        merged = {**row.meta, **meta}
-        if len(merged) > MOST_META_KEYS:
-            raise TooLarge(f"A user's metadata holds {MOST_META_KEYS} entries at most.")
+        known = await self.user(caller)
         async with self._database.begin() as tx:
+            await store.hold_user(tx, caller.project_id, caller.user_id)
+            row = await store.user(tx, caller.project_id, caller.user_id) or known
+            merged = {**row.meta, **meta}
+            if len(merged) > MOST_META_KEYS:
+                raise TooLarge(f"A user's metadata holds {MOST_META_KEYS} entries at most.")
             await store.update_user_meta(tx, row, merged)
 
     async def list(self, caller: Caller, integration: str | None = None) -> list[Connected]:

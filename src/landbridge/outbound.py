@@ -19,7 +19,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from landbridge.errors import OutboundRefused, ProviderTimedOut, ProviderUnreachable, TooLarge
+from landbridge.errors import LandbridgeError, OutboundRefused, ProviderTimedOut, ProviderUnreachable, TooLarge
 from landbridge.settings import Settings
 
 LONGEST_WAIT = timedelta(hours=1)
@@ -177,10 +177,19 @@ class Outbound:
         `OutboundRefused`, `ProviderUnreachable`, `ProviderTimedOut`; what reading `body` raises comes through.
         """
         assert self._session, "enter the pool before using it"
-        with translated():
-            target = _target(url, encoded=True)
-            self._guard.check_literal(target)
-            response = await self._session.request(method, target, headers=headers, data=body, allow_redirects=False)
+        failures: list[Exception] = []
+        given = _noting(body, failures) if isinstance(body, AsyncIterator) else body
+        try:
+            with translated():
+                target = _target(url, encoded=True)
+                self._guard.check_literal(target)
+                response = await self._session.request(
+                    method, target, headers=headers, data=given, allow_redirects=False
+                )
+        except LandbridgeError:
+            if failures:
+                raise failures[0] from None
+            raise
         return Stream(response)
 
     async def call(
@@ -211,6 +220,16 @@ class Outbound:
         if len(body) > _ANSWER_LIMIT:
             raise TooLarge(f"{target.host} answered with more than {_ANSWER_LIMIT} bytes.")
         return Answer(response.status, response.headers, body)
+
+
+async def _noting(body: AsyncIterator[bytes], failures: list[Exception]) -> AsyncIterator[bytes]:
+    """Yield a body, and note what reading it raises: the client would turn that into an error of its own."""
+    try:
+        async for chunk in body:
+            yield chunk
+    except Exception as error:
+        failures.append(error)
+        raise
 
 
 def _target(url: str, *, encoded: bool = False) -> URL:

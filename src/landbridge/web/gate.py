@@ -61,10 +61,10 @@ class Gate:
             await (self._proxied if is_proxied else self._framework)(scope, receive, answer)
         except LandbridgeError as error:
             await answer.fail(error)
-        except Exception as error:
+        except Exception:
             request_id = secrets.token_hex(8)
             log.exception("request failed", request_id=request_id, route=scope["path"].split("/")[-1][:32])
-            await answer.fail(LandbridgeError("Something went wrong here.", meta={"requestId": request_id}), error)
+            await answer.fail(LandbridgeError("Something went wrong here.", meta={"requestId": request_id}))
 
     def _without_prefix(self, scope: Any) -> Any:
         for prefix in self._prefixes:
@@ -117,10 +117,14 @@ class _Answer:
         await self({"type": "http.response.start", "status": 204, "headers": headers})
         await self({"type": "http.response.body", "body": b""})
 
-    async def fail(self, error: LandbridgeError, cause: Exception | None = None) -> None:
-        """Send an error; once an answer has begun, break it off, so that nobody takes the part for the whole."""
+    async def fail(self, error: LandbridgeError) -> None:
+        """Send an error; once an answer has begun, leave it unfinished, so that nobody takes the part for the whole.
+
+        The server breaks the connection off if an answer is left like that.
+        """
         if self._started:
-            raise cause or error
+            log.warning("an answer was broken off", error=error.code, reason=error.message)
+            return
         if isinstance(error, StoreFailed):
             log.error("the database failed", exc_info=error)
         status, headers, body = error_answer(error)

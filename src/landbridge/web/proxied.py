@@ -122,8 +122,8 @@ class Proxied:
             is_head = scope["method"] == "HEAD"
             if is_head or _is_short(answer):
                 return await _return(answer, send, is_raw=is_raw, is_head=is_head)
-            async with _while_caller_listens(receive, send) as watched_send:
-                return await _return(answer, watched_send, is_raw=is_raw, is_head=is_head)
+            async with _while_caller_listens(receive):
+                return await _return(answer, send, is_raw=is_raw, is_head=is_head)
         finally:
             answer.close()
 
@@ -180,23 +180,31 @@ def _is_short(answer: Stream) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def _while_caller_listens(receive: Any, send: Any) -> AsyncIterator[Any]:
-    """Give a `send` that raises `CallerGone` once the caller hung up, so that nothing is fetched for nobody."""
+async def _while_caller_listens(receive: Any) -> AsyncIterator[None]:
+    """End what is done inside with `CallerGone` as soon as the caller hangs up, so that nothing is fetched for nobody.
+
+    Also while the provider is silent: its next bytes may be minutes away.
+    """
+    answering = asyncio.current_task()
+    assert answering, "ASGI calls from a task"
+    is_gone = False
 
     async def until_gone() -> None:
+        nonlocal is_gone
         while (await receive())["type"] != "http.disconnect":
             pass
+        is_gone = True
+        answering.cancel()
 
-    async def watched_send(message: Any) -> None:
-        if gone.done():
-            raise CallerGone
-        await send(message)
-
-    gone = asyncio.create_task(until_gone())
+    listening = asyncio.create_task(until_gone())
     try:
-        yield watched_send
+        yield
+    except asyncio.CancelledError:
+        if is_gone and answering.uncancel() == 0:
+            raise CallerGone from None
+        raise
     finally:
-        gone.cancel()
+        listening.cancel()
 
 
 def _settle_content_type(outgoing: Outgoing) -> None:
@@ -239,7 +247,7 @@ def _returned(answer: Stream) -> Headers:
 
 
 async def _stream(answer: Stream, send: Any, headers: Headers, length: str | None) -> None:
-    if length is not None:
+    if length is not None and answer.status not in {204, 304}:  # there it says how long a body would have been
         headers.append((b"content-length", length.encode()))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     async for chunk in answer.chunks():

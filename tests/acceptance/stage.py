@@ -360,16 +360,16 @@ class App:
         found: Json = (await handle.json_value())["outcome"]
         return found
 
-    async def install(self, options: str = "{}", *, account: str | None = None) -> Json:
-        """Connect OneDrive by `installIntegration`, consenting at Microsoft; return how it ended."""
+    async def install(self, options: str = "{}", *, account: str | None = None, button: str = "accept") -> Json:
+        """Connect OneDrive by `installIntegration`, answering Microsoft's question; return how it ended."""
         window = await self.click(f"return paragon.installIntegration('onedrive', {options})")
-        await consent(window, account=account)
+        await consent(window, account=account, button=button)
         return await self.clicked()
 
-    async def install_headless(self, options: str = "", *, account: str | None = None) -> Json:
+    async def install_headless(self, options: str = "", *, account: str | None = None, button: str = "accept") -> Json:
         """Connect OneDrive by `installFlow` with a page of the product's own; return how it ended, and its stages."""
         window = await self.click(install_flow(options))
-        await consent(window, account=account)
+        await consent(window, account=account, button=button)
         return await self.clicked()
 
     async def credential_id(self) -> str:

@@ -32,36 +32,61 @@ function paragraphs(text) {
   });
 }
 
+function paragraphs(text) {
+  return text.trim().split(/\n\s*\n/).map((lines) => {
+    const paragraph = document.createElement("p");
+    paragraph.textContent = lines;
+    return paragraph;
+  });
+}
+
+function problemOf(current, connectionError) {
+  if (connectionError) {
+    const { message } = connectionError.errorResponse || connectionError;
+    return message || "The account could not be connected.";
+  }
+  return current && current.status !== "VALID" ? "This account has to be connected again. Your settings are kept." : "";
+}
+
 function draw({ user, integration, config, connectionError, options }) {
   const { current } = accountOf(user, integration.type);
   const isValid = current !== null && current.status === "VALID";
-  const details = (current && current.providerData) || {};
+  const { name = "", email = "" } = (current && current.providerData) || {};
+  const problem = problemOf(current, connectionError);
   el("icon").src = `integrations/${encodeURIComponent(integration.type)}.svg`;
   el("name").textContent = integration.name;
   el("description").textContent = config.description || "";
   el("overview").replaceChildren(...paragraphs(config.overview || ""));
+  el("overview").hidden = current !== null;
   el("account").hidden = current === null;
-  el("account").textContent = `Connected: ${details.name || ""} ${details.email ? `<${details.email}>` : ""}`.trim();
-  const problem = connectionError
-    ? connectionError.message || "The account could not be connected."
-    : current && !isValid ? "This account has to be connected again. Your settings are kept." : "";
+  el("account").classList.toggle("valid", isValid);
+  el("account-state").textContent = isValid ? "Connected" : "Not connected any more";
+  el("account-name").textContent = name || email;
+  el("account-email").textContent = name ? email : "";
   el("problem").hidden = !problem;
   el("problem").textContent = problem;
   el("connect").hidden = isValid;
   el("connect").textContent = current ? "Reconnect" : "Connect";
   el("disconnect").hidden = current === null;
+  el("status").textContent = "";
   document.documentElement.style.setProperty("--accent", config.accentColor || "");
   shown = { integration, current, options };
 }
 
+const firstButton = () => ["connect", "disconnect", "close"].map(el).find((one) => !one.hidden);
+
 async function open(state) {
   const isNew = shown === null;
+  const hadFocus = document.activeElement;
   draw(state);
-  if (!isNew) return;
+  if (!isNew) {
+    if (hadFocus.hidden) firstButton().focus();
+    return;
+  }
   el("backdrop").hidden = false;
   await ask("updateContainerStyle", { isModalShown: true });
   await ask("onOpen");
-  (el("connect").hidden ? el("close") : el("connect")).focus();
+  firstButton().focus();
 }
 
 async function hide() {
@@ -84,13 +109,13 @@ function update({ nextContext, nextModalState }) {
   void open(state);
 }
 
+// What `work` changes is drawn when the SDK tells of it; until then the status stays.
 async function act(button, status, work) {
   button.disabled = true;
-  el("status").textContent = status;
   el("problem").hidden = true;
+  el("status").textContent = status;
   try {
     await work();
-    el("status").textContent = "";
   } catch (error) {
     el("problem").hidden = false;
     el("problem").textContent = error.message || "That did not work. Try again.";

@@ -1,10 +1,17 @@
 """Writes the generated parts of `docs/reference` anew: `make docs`. Tests compare them, so that none goes stale."""
 
+import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from importlib.resources import files
+from typing import Any
 
-import landbridge.app  # noqa: F401  # loads every room, and with it every error that a room adds to the tree
+from pydantic import BaseModel
+
+from landbridge.app import gather_actions  # loads every room, and with it every error that a room adds to the tree
+from landbridge.catalog import Catalog
 from landbridge.errors import LandbridgeError
+from landbridge.kit import Action
 from landbridge.providers.aadsts import EXPLANATIONS, Who
 from landbridge.settings import Settings
 from scripts.setup import TREE
@@ -104,6 +111,90 @@ def _tree(error: type[LandbridgeError]) -> Iterator[type[LandbridgeError]]:
         yield from _tree(kind)
 
 
+_ACTIONS = """\
+# {name}: actions
+
+What can be done with {name} on behalf of a connected user. Names of fields are as they are in JSON. An action that is
+*repeatable* may be run twice with the effect of once.
+
+This page is generated from `src/landbridge/integrations/{type}` by `make docs`.
+"""
+
+
+def actions_of(type_: str) -> str:
+    """Return the page of an integration's actions, and of the things that they take and give."""
+    catalog = Catalog.read(files("landbridge.integrations"))
+    actions = list(gather_actions(catalog).of(type_))
+    head = _ACTIONS.format(name=catalog.get(type_).name, type=type_)
+    given = {name: of for action in actions for name, of in _definitions(action.given).items()}
+    gives = {name: of for action in actions for name, of in _definitions(action.result).items()}
+    forms = {action.given.__name__ for action in actions}
+    things = {name: of for name, of in sorted({**given, **gives}.items()) if name not in forms}
+    return "\n".join(
+        [
+            head,
+            *(_action_section(action) for action in actions),
+            "## The things in them\n",
+            *(_thing(name, of) for name, of in things.items() if of.get("type") == "object"),
+        ]
+    )
+
+
+def _definitions(model: type[BaseModel]) -> dict[str, Any]:  # Any: JSON Schema
+    schema = model.model_json_schema(by_alias=True)
+    return {model.__name__: schema, **schema.get("$defs", {})}
+
+
+def _thing(name: str, of: Mapping[str, Any]) -> str:  # Any: JSON Schema
+    fields = _fields("field", of) if of.get("properties") else ""
+    return f"### {name}\n\n{of['description']}\n\n{fields}"
+
+
+def _action_section(action: Action) -> str:
+    scopes = ", ".join(f"`{scope}`" for scope in sorted(action.scopes))
+    repeatable = "repeatable" if action.repeatable else "not repeatable"
+    return "\n".join(
+        [
+            f"## {action.title}\n",
+            f"{action.description}\n",
+            f"`{action.name}` · {scopes} · {repeatable} · gives {_link(action.result.__name__)}\n",
+            _fields("given", action.given.model_json_schema(by_alias=True)),
+        ]
+    )
+
+
+def _link(name: str) -> str:
+    return f"[{name}](#{name.lower()})"
+
+
+def _fields(heading: str, schema: Mapping[str, Any]) -> str:  # Any: JSON Schema
+    needed = schema.get("required", [])
+    rows = "".join(
+        f"| `{name}`{' (needed)' if name in needed else ''} | {_in_table(_kind(of))} "
+        f"| {_default(of)}{_in_table(of.get('description', ''))} |\n"
+        for name, of in schema.get("properties", {}).items()
+    )
+    return f"| {heading} | type | meaning |\n|---|---|---|\n{rows}"
+
+
+def _kind(of: Mapping[str, Any]) -> str:  # Any: JSON Schema
+    if "$ref" in of:
+        name = of["$ref"].rpartition("/")[2]
+        return "JSON" if name == "JsonValue" else _link(name)
+    if "enum" in of:
+        return " or ".join(f"`{value}`" for value in of["enum"])
+    if "anyOf" in of:
+        return " or ".join(_kind(one) for one in of["anyOf"] if one.get("type") != "null")
+    if of.get("type") == "array":
+        return f"list of {_kind(of['items'])}"
+    return "time" if of.get("format") == "date-time" else str(of.get("type", "JSON"))
+
+
+def _default(of: Mapping[str, Any]) -> str:  # Any: JSON Schema
+    default = of.get("default")
+    return "" if default in (None, {}) else f"Default `{json.dumps(default).strip(chr(34))}`. "
+
+
 def _in_code(default: object) -> str:
     if default in (None, ()):
         return ""
@@ -117,6 +208,7 @@ def _in_table(text: str) -> str:
 PAGES: Mapping[str, Callable[[], str]] = {
     "docs/reference/errors.md": errors,
     "docs/reference/microsoft-errors.md": microsoft_errors,
+    "docs/reference/onedrive-actions.md": lambda: actions_of("onedrive"),
     "docs/reference/settings.md": settings,
 }
 """Each generated page, and what writes it."""

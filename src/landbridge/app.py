@@ -7,13 +7,15 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from importlib import import_module
 from importlib.resources import files
+from importlib.util import find_spec
 
 import structlog
 import uvicorn
 import uvloop
 
-from landbridge import rotation
+from landbridge import integrations, rotation
 from landbridge.access import Access
 from landbridge.catalog import Catalog
 from landbridge.clock import Clock, SystemClock
@@ -22,6 +24,8 @@ from landbridge.connections.sign_ins import SignIns
 from landbridge.connections.tokens import Tokens
 from landbridge.doctor.examination import Doctor
 from landbridge.errors import Misconfigured, StoreFailed
+from landbridge.files import Files
+from landbridge.kit import Actions
 from landbridge.outbound import Outbound
 from landbridge.projects import Projects
 from landbridge.providers.microsoft import Microsoft
@@ -60,6 +64,8 @@ class House:
     tokens: Tokens
     sign_ins: SignIns
     proxy: Proxy
+    files: Files
+    actions: Actions
 
     @property
     def rooms(self) -> Rooms:
@@ -137,7 +143,15 @@ async def assemble(settings: Settings, clock: Clock | None = None) -> AsyncItera
             tokens=tokens,
             sign_ins=sign_ins,
             proxy=proxy,
+            files=Files.from_settings(settings, vault),
+            actions=gather_actions(catalog),
         )
+
+
+def gather_actions(catalog: Catalog) -> Actions:
+    """Return the actions of every integration that has some."""
+    modules = {manifest.type: f"{integrations.__name__}.{manifest.type}.actions" for manifest in catalog}
+    return Actions({type_: import_module(name) for type_, name in modules.items() if find_spec(name)})
 
 
 @contextlib.asynccontextmanager

@@ -17,6 +17,20 @@
     │  ├─ GrantLost                     it no longer honours the user's grant
     │  ├─ AppRejected                   it refuses our own client id or secret
     │  └─ CodeRejected                  it refuses the code that a sign-in brought back
+    ├─ ActionRefused                    the provider understood an action and says no
+    │  ├─ ItemNotFound                  no file or folder is there
+    │  ├─ NameTaken                     something of that name is there already
+    │  ├─ NameNotAllowed                the provider takes no such name or path
+    │  ├─ ItemChanged                   it is no longer what it was when it was read
+    │  ├─ ItemLocked                    somebody is working on it, or it is being processed
+    │  ├─ AccessDenied                  the user, or the consent they gave, does not reach that far
+    │  ├─ StorageFull                   the user's storage has no room for it
+    │  ├─ DriveMissing                  the user has no drive
+    │  ├─ MalwareFound                  the provider holds the file to be malware
+    │  ├─ NotOffered                    the provider does not offer this for this kind of account or item
+    │  └─ ResyncRequired                the cursor is too old to go on from
+    ├─ FileUnknown                      a file's id is not one of this run's
+    ├─ FilesFailed                      the place where file contents are kept cannot be used
     ├─ TokenRenewed                     the access token was stale; the same request will now work
     ├─ OutboundRefused                  the address is one that we never call
     ├─ VaultFailed                      a secret could not be opened or sealed
@@ -186,6 +200,117 @@ class CodeRejected(ProviderFailed):
     status = 400
     retryable = False
     remedy = "Start the sign-in again: a code can be used once, and for ten minutes."
+
+
+class ActionRefused(LandbridgeError):
+    """The provider understood what an action asked for, and says no."""
+
+    code = "action_refused"
+    status = 422
+    remedy = "Correct the action's inputs as the message says."
+
+
+class ItemNotFound(ActionRefused):
+    """No file or folder is there, or none that this user may see."""
+
+    code = "item_not_found"
+    status = 404
+    remedy = "Check the id or path, and the drive: ids count only on their own drive."
+
+
+class NameTaken(ActionRefused):
+    """Something of that name is there already; upper and lower case count as the same."""
+
+    code = "name_taken"
+    status = 409
+    remedy = "Choose another name, or let the conflict behaviour be `rename` or `replace`."
+
+
+class NameNotAllowed(ActionRefused):
+    """The provider takes no such name or path."""
+
+    code = "name_not_allowed"
+    status = 400
+    remedy = "Change the name as the message says."
+
+
+class ItemChanged(ActionRefused):
+    """The item is no longer what it was when it was read."""
+
+    code = "item_changed"
+    status = 412
+    remedy = "Read the item again, then decide."
+
+
+class ItemLocked(ActionRefused):
+    """Somebody is working on the item, or the provider is still processing it."""
+
+    code = "item_locked"
+    status = 423
+    retryable = True
+    remedy = "Try again later: the lock ends when the file is closed."
+
+
+class AccessDenied(ActionRefused):
+    """The user may not do this, or the consent they gave does not reach that far."""
+
+    code = "access_denied"
+    remedy = "Compare the action's scopes with the integration's; after adding one, let the user reconnect."
+
+
+class StorageFull(ActionRefused):
+    """The user's storage has no room for it."""
+
+    code = "storage_full"
+    status = 507
+    remedy = "Let the user free some storage, or get more; nothing was written."
+
+
+class DriveMissing(ActionRefused):
+    """The user has no drive: no licence, or it was never opened."""
+
+    code = "drive_missing"
+    status = 424
+    remedy = "Let the user open OneDrive once in a browser; for a work account its administrator assigns the licence."
+
+
+class MalwareFound(ActionRefused):
+    """The provider holds the file to be malware, and gives it to nobody."""
+
+    code = "malware_found"
+    remedy = "Delete the file, or let an administrator release it."
+
+
+class NotOffered(ActionRefused):
+    """The provider does not offer this for this kind of account or item."""
+
+    code = "not_offered"
+    remedy = "Choose another action: this one works for other kinds of accounts or items only."
+
+
+class ResyncRequired(ActionRefused):
+    """The cursor is too old to go on from."""
+
+    code = "resync_required"
+    status = 410
+    remedy = "Start again without a cursor."
+
+
+class FileUnknown(LandbridgeError):
+    """A file's id is not one of this run's, or the file is gone."""
+
+    code = "file_unknown"
+    status = 404
+    remedy = "Use the file that an earlier step of the same run gave; ids of other runs or from outside open nothing."
+
+
+class FilesFailed(LandbridgeError):
+    """The place where file contents are kept cannot be used as it is."""
+
+    code = "files_failed"
+    status = 503
+    retryable = True
+    remedy = "Check LANDBRIDGE_FILES_URL, and that this process may write there."
 
 
 class TokenRenewed(LandbridgeError):

@@ -42,6 +42,11 @@ class Settings(BaseSettings):
     database_url: str | None = Field(
         default=None, description="`postgresql://…` or `sqlite:///path`. Unset: SQLite in the data folder."
     )
+    files_url: str | None = Field(
+        default=None,
+        description="Where file contents lie between steps: `file:///folder`, `s3://bucket/…`, `gs://bucket/…` or "
+        "`az://account/container/…`. Unset: `files` in the data folder.",
+    )
     sqlite_synchronous: Literal["FULL", "NORMAL"] = Field(
         default="FULL", description="FULL loses nothing on power cut; NORMAL commits ten times faster and may."
     )
@@ -144,6 +149,11 @@ class Settings(BaseSettings):
     def effective_database_url(self) -> str:
         """The database in use, as `sqlite:///…` or `postgresql://…`."""
         return self.database_url or f"sqlite:///{(self.data_dir / 'landbridge.db').absolute()}"
+
+    @property
+    def effective_files_url(self) -> str:
+        """Where file contents lie between steps."""
+        return self.files_url or (self.data_dir / "files").absolute().as_uri()
 
     @property
     def is_embedded(self) -> bool:

@@ -1,0 +1,217 @@
+"""File contents between steps, by reference: a folder, S3, Azure or GCS.
+
+Contents are never in JSON, in the database, or in memory whole. What travels is a `File`; its id is a capability: it
+holds, sealed by the vault for one project and run, where the contents lie. An id of another run opens nothing, and
+nobody can make one up.
+
+The only room that knows obstore. Its errors leave here as `FilesFailed` and `FileUnknown`.
+"""
+
+import base64
+import contextlib
+import hashlib
+import json
+import secrets
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore, ObjectStore, from_url
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+from landbridge.errors import FilesFailed, FileUnknown, InvalidRequest, Misconfigured, VaultFailed
+from landbridge.settings import Settings
+from landbridge.vault import Vault
+
+_PART = 5 << 20  # the least that S3 takes as one part of many
+_SIDE_BY_SIDE = 2
+_CHUNK = 1 << 20
+_STORES_TAKE = "file:///folder, s3://bucket/…, gs://bucket/…, az://account/container/…"
+
+
+class File(BaseModel):
+    """A file's contents, by reference."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
+
+    id: Annotated[str, Field(description="Opens the contents, in the same run only.")]
+    name: Annotated[str, Field(description="The file's name, with its extension.")]
+    mime_type: Annotated[str, Field(description="What kind of contents it has, such as `text/plain`.")]
+    size: Annotated[int, Field(ge=0, description="The length in bytes.")]
+    sha256: Annotated[str, Field(description="The SHA-256 of the contents, in lower-case hex.")]
+
+
+class InlineFile(BaseModel):
+    """A small file inside JSON, in the form that Paragon's API has: `data` is hexadecimal."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
+
+    data: str
+    name: str
+    mime_type: str = "application/octet-stream"
+    encoding: str = "hex"
+
+    def contents(self) -> bytes:
+        """Return the bytes in `data`, or raise `InvalidRequest`."""
+        try:
+            return base64.b64decode(self.data, validate=True) if self.encoding == "base64" else bytes.fromhex(self.data)
+        except ValueError:
+            raise InvalidRequest(f"The `data` of the file “{self.name[:100]}” is not {self.encoding}.") from None
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a File leads to."""
+
+    size: int
+    sha256: str
+    _store: ObjectStore
+    _path: str
+
+    async def chunks(self, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """Yield the bytes from `start` up to but not including `end`, a part at a time."""
+        end = self.size if end is None else end
+        if start >= end:
+            return
+        with _translated():
+            found = await obstore.get_async(self._store, self._path, options={"range": (start, end)})
+            async for chunk in found.stream(min_chunk_size=_CHUNK):
+                yield bytes(chunk)
+
+
+class Files:
+    """Keeps contents at the place that the settings name."""
+
+    def __init__(self, store: ObjectStore, vault: Vault) -> None:
+        self._store = store
+        self._vault = vault
+
+    @classmethod
+    def from_settings(cls, settings: Settings, vault: Vault) -> Self:
+        """Return the files at `LANDBRIDGE_FILES_URL`; a folder is made if need be. Raises `Misconfigured`."""
+        return cls(_store(settings.effective_files_url), vault)
+
+    def of(self, project_id: str, run_id: str) -> "RunFiles":
+        """Return the files of one run. A call that is no run is one of its own, with an id of its own."""
+        return RunFiles(self._store, self._vault, project_id, run_id)
+
+    async def sweep(self, before: datetime) -> int:
+        """Delete what was written before that instant, and return how many files that were."""
+        swept = 0
+        with _translated():
+            async for page in obstore.list(self._store):
+                old = [found["path"] for found in page if found["last_modified"] < before]
+                if old:
+                    await obstore.delete_async(self._store, old)
+                swept += len(old)
+        return swept
+
+
+class RunFiles:
+    """The files of one run of one project."""
+
+    def __init__(self, store: ObjectStore, vault: Vault, project_id: str, run_id: str) -> None:
+        self._store = store
+        self._vault = vault
+        self._folder = f"{project_id}/{hashlib.sha256(run_id.encode()).hexdigest()[:32]}"
+        self._identity = f"files/{project_id}/{run_id}"
+
+    async def save(self, name: str, mime_type: str, chunks: AsyncIterable[bytes] | bytes) -> File:
+        """Keep contents as they arrive, and return what leads to them. What `chunks` raises comes through."""
+        path = f"{self._folder}/{secrets.token_hex(16)}"
+        digest, size = hashlib.sha256(), 0
+        with _translated():
+            writer = obstore.open_writer_async(self._store, path, buffer_size=_PART, max_concurrency=_SIDE_BY_SIDE)
+        async for chunk in _one(chunks) if isinstance(chunks, bytes) else chunks:
+            digest.update(chunk)
+            size += len(chunk)
+            with _translated():
+                await writer.write(chunk)
+        with _translated():
+            await writer.close()
+        return File(
+            id=self._seal(path, size, digest.hexdigest()),
+            name=name,
+            mime_type=mime_type,
+            size=size,
+            sha256=digest.hexdigest(),
+        )
+
+    def open(self, file: File) -> Contents:
+        """Return the contents behind a File's id, or raise `FileUnknown`; the rest of the File is not believed."""
+        try:
+            sealed = base64.urlsafe_b64decode(file.id)
+            path, size, sha256 = json.loads(self._vault.open(sealed, self._identity))
+        except (ValueError, VaultFailed):
+            raise FileUnknown(f"The file “{file.name[:100]}” is not one of this run's.") from None
+        return Contents(size, sha256, self._store, path)
+
+    async def receive(self, value: object) -> File:
+        """Return the File that a JSON value means: one of this run's, or a new one with the value's own contents.
+
+        Raises `FileUnknown` for an id that is not this run's, `InvalidRequest` for anything that is no file.
+        """
+        if isinstance(value, File):
+            self.open(value)
+            return value
+        if not isinstance(value, Mapping):
+            raise InvalidRequest("A file is an object: `{name, data, mimeType}`, or what an earlier step gave.")
+        try:
+            if "data" in value:
+                given = InlineFile.model_validate(value)
+                return await self.save(given.name, given.mime_type, given.contents())
+            file = File.model_validate(value)
+        except ValidationError as error:
+            places = ", ".join(".".join(map(str, problem["loc"])) for problem in error.errors())
+            raise InvalidRequest(f"This is not a file: look at {places}.") from None
+        self.open(file)
+        return file
+
+    async def clear(self) -> None:
+        """Delete all contents of the run; their ids open nothing from then on."""
+        with _translated():
+            async for page in obstore.list(self._store, prefix=self._folder):
+                await obstore.delete_async(self._store, [found["path"] for found in page])
+
+    def _seal(self, path: str, size: int, sha256: str) -> str:
+        sealed = self._vault.seal(json.dumps([path, size, sha256]).encode(), self._identity)
+        return base64.urlsafe_b64encode(sealed).decode()
+
+
+async def _one(chunk: bytes) -> AsyncIterator[bytes]:
+    yield chunk
+
+
+def _store(url: str) -> ObjectStore:
+    try:
+        if urlsplit(url).scheme == "file":
+            folder = Path(url2pathname(urlsplit(url).path))
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            return LocalStore(folder)
+        if urlsplit(url).scheme in {"http", "https"}:
+            raise ValueError("a web server is not a store")
+        return from_url(url)
+    except (ValueError, BaseError, OSError) as error:
+        raise Misconfigured(f"LANDBRIDGE_FILES_URL cannot be used ({error}). It is one of {_STORES_TAKE}.") from error
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """Turn the store's errors into ours, most specific first."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise FileUnknown("The contents of this file are gone: its run was over, or they were swept away.") from error
+    except (BaseError, OSError) as error:
+        raise FilesFailed(f"File contents cannot be kept or read: {_first_line(error)}") from error
+
+
+def _first_line(error: Any) -> str:  # Any: obstore's errors and Python's have no common form but str
+    return str(error).partition("\n")[0][:300]

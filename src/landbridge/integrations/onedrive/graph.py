@@ -1,0 +1,184 @@
+"""Microsoft Graph's drives: where things are, how lists continue, how contents travel."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from landbridge.errors import InvalidRequest, ItemNotFound, LandbridgeError, NotOffered, ProviderFailed
+from landbridge.integrations.onedrive import refusals
+from landbridge.integrations.onedrive.models import DriveItem, ItemReference
+from landbridge.integrations.onedrive.names import encoded, segments
+from landbridge.kit import Answer, Client
+
+_OWN_DRIVE = "/me/drive"
+
+
+class _InFolder(Protocol):
+    """A form that says which folder it means."""
+
+    @property
+    def drive_id(self) -> str | None: ...
+    @property
+    def folder_id(self) -> str | None: ...
+    @property
+    def folder_path(self) -> str | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an item is in the API: `drive` is the drive's path, `start` the item's id or `root`, `names` lead on."""
+
+    drive: str
+    start: str = "root"
+    names: tuple[str, ...] = ()
+
+    @property
+    def path(self) -> str:
+        """The item's own path."""
+        return self._base() + (f":/{encoded(*self.names)}:" if self.names else "")
+
+    def __truediv__(self, segment: str) -> str:
+        """Return the path of a collection or function of the item, such as `children`."""
+        return f"{self.path}/{segment}"
+
+    def child(self, name: str) -> "Place":
+        """Return the place of a child by name."""
+        return Place(self.drive, self.start, (*self.names, name))
+
+    def _base(self) -> str:
+        return f"{self.drive}/root" if self.start == "root" else f"{self.drive}/items/{encoded(self.start)}"
+
+
+class Graph(Client):
+    """Microsoft Graph on behalf of one account."""
+
+    def refusal(self, answer: Answer, wait: timedelta | None) -> LandbridgeError:
+        """Return what Graph's error means."""
+        return refusals.refusal(answer, wait)
+
+    async def item(self, place: Place, **options: str) -> DriveItem:
+        """Return the item at a place as it is, a shortcut as a shortcut."""
+        query = "".join(f"{'&' if n else '?'}${name}={value}" for n, (name, value) in enumerate(options.items()))
+        return DriveItem.model_validate((await self.call("GET", place.path + query)).json())
+
+    async def find(
+        self, drive_id: str | None, item_id: str | None, path: str | None, *, follow: bool = True
+    ) -> tuple[Place, DriveItem]:
+        """Return an item, by id or by path from the root, and the place by its id.
+
+        Shortcuts are followed to what they lead to on other drives; the last one only if `follow`. Raises
+        `ItemNotFound`, `NameNotAllowed`.
+        """
+        place = place_of(drive_id, item_id, path)
+        try:
+            item = await self.item(place)
+        except ItemNotFound:
+            return await self._find_through_shortcuts(place, follow=follow)
+        return await self._arrive(place, item, follow=follow)
+
+    async def folder(self, given: _InFolder) -> Place:
+        """Return the folder that a form means, by its id, or the root; a shortcut leads to its folder.
+
+        Raises what `find` raises, and `InvalidRequest` if it is a file.
+        """
+        if given.folder_id is None and not (given.folder_path or "").strip("/"):
+            return Place(_drive(given.drive_id))
+        place, item = await self.find(given.drive_id, given.folder_id, given.folder_path)
+        must_be_folder(item)
+        return place
+
+    async def pages(self, path: str) -> AsyncIterator[dict[str, Any]]:  # Any: another system's JSON
+        """Yield the pages of a list until the end.
+
+        Only a missing `@odata.nextLink` is the end; a page may be empty. Raises `ProviderFailed` if Graph leads in a
+        circle, as it has done.
+        """
+        seen: set[str] = set()
+        link: str | None = path
+        while link is not None:
+            if link in seen:
+                raise ProviderFailed("OneDrive's list leads in a circle: a page names one before it as the next.")
+            seen.add(link)
+            page = (await self.call("GET", link)).json()
+            if not isinstance(page, dict) or not isinstance(page.get("value"), list):
+                raise ProviderFailed("OneDrive answered with something that is no list.")
+            yield page
+            link = page.get("@odata.nextLink")
+
+    async def _arrive(self, place: Place, item: DriveItem, *, follow: bool) -> tuple[Place, DriveItem]:
+        if follow and (remote := remote_place(item)):
+            return remote, await self.item(remote)
+        return place_by_id(item, place.drive), item
+
+    async def _find_through_shortcuts(self, place: Place, *, follow: bool) -> tuple[Place, DriveItem]:
+        """Return an item by its path, one name after the other: Graph itself does not lead through a shortcut."""
+        for length in range(1, len(place.names)):
+            try:
+                item = await self.item(Place(place.drive, place.start, place.names[:length]))
+            except ItemNotFound:
+                break
+            if remote := remote_place(item):
+                further = Place(remote.drive, remote.start, place.names[length:])
+                try:
+                    found = await self.item(further)
+                except ItemNotFound:
+                    return await self._find_through_shortcuts(further, follow=follow)
+                return await self._arrive(further, found, follow=follow)
+        where = f"“/{'/'.join(place.names)}”" if place.names else f"the id “{place.start}”"
+        raise ItemNotFound(f"There is nothing at {where} on this drive.")
+
+
+def place_of(drive_id: str | None, item_id: str | None, path: str | None) -> Place:
+    """Return the place that is meant by an id or by a path from the root. Raises `NameNotAllowed`."""
+    return Place(_drive(drive_id), item_id or "root", () if item_id else segments(path or ""))
+
+
+def place_by_id(item: DriveItem, drive: str) -> Place:
+    """Return the place of an item by its id, which stays right when it is renamed or moved."""
+    of = item.parent_reference
+    return Place(_drive(of.drive_id) if of and of.drive_id else drive, item.id)
+
+
+def remote_place(item: DriveItem) -> Place | None:
+    """Return where a shortcut leads, or None if the item is none."""
+    remote = item.remote_item
+    if remote is None or remote.parent_reference is None or not remote.parent_reference.drive_id:
+        return None
+    return Place(_drive(remote.parent_reference.drive_id), remote.id)
+
+
+def must_be_folder(item: DriveItem) -> None:
+    """Raise `InvalidRequest` if the item is no folder."""
+    if not item.is_folder:
+        kind = "a notebook" if item.package is not None else "a file"
+        raise InvalidRequest(f"“{item.name}” is {kind}, not a folder.")
+
+
+def must_not_be_root(item: DriveItem) -> None:
+    """Raise `NotOffered` if the item is the root of its drive."""
+    if item.root is not None:
+        raise NotOffered("The root of a drive cannot be moved, renamed or deleted.")
+
+
+def must_be_on_one_drive(one: ItemReference | None, other: ItemReference | None) -> None:
+    """Raise `NotOffered` if two items are on different drives.
+
+    Some endpoints give a personal drive's id in lower case or without its leading zero.
+    """
+    ids = {reference.drive_id.lower().lstrip("0") for reference in (one, other) if reference and reference.drive_id}
+    if len(ids) > 1:
+        raise NotOffered("OneDrive moves nothing from one drive to another: copy it there, then delete it here.")
+
+
+def page_link(cursor: str, collection: str) -> str:
+    """Return the link in a page cursor, or raise `InvalidRequest` if it leads to something else than such a list."""
+    path = urlsplit(cursor).path.lower()
+    if not path.endswith(f"/{collection}") and f"/{collection}(" not in path:
+        raise InvalidRequest("This is not a `pageCursor` that the same action gave.")
+    return cursor
+
+
+def _drive(drive_id: str | None) -> str:
+    return f"/drives/{encoded(drive_id)}" if drive_id else _OWN_DRIVE

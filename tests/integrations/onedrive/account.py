@@ -1,0 +1,166 @@
+"""A user of the sandbox whose OneDrive is connected, and on whose behalf actions are run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from tests.clock import FakeClock
+
+from landbridge.access import Caller
+from landbridge.app import House, assemble
+from landbridge.connections.accounts import new_configuration
+from landbridge.kit import Context, Given, Result, Wait
+from landbridge.settings import Settings
+from landbridge.store import connections as store
+from landbridge.store.connections import ConnectionRow
+from msgraph_sandbox.drive.drive import Drive
+from msgraph_sandbox.drive.items import Item
+from msgraph_sandbox.faults import Fault
+from msgraph_sandbox.graph.sharing import Permission
+from msgraph_sandbox.identity.directory import User
+from msgraph_sandbox.server import Sandbox
+from msgraph_sandbox.world import READY_SCOPES
+
+ADA, MARY, LINUS = "ada@contoso.example", "mary@outlook.example", "linus@fabrikam.example"
+"""One with a work account, one with a personal one, and one who shares."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """A connected account. Actions are given their input as the API would give it."""
+
+    house: House
+    sandbox: Sandbox
+    clock: FakeClock
+    user: User
+    context: Context
+
+    @property
+    def drive(self) -> Drive:
+        """The account's drive, as the sandbox has it."""
+        return self.drive_of(self.user.email)
+
+    def drive_of(self, email: str) -> Drive:
+        """Return a user's drive."""
+        return next(one for one in self.sandbox.world.library.drives.values() if one.owner.email == email)
+
+    async def run(self, name: str, /, **values: Any) -> Any:  # Any: the result of whichever action it is
+        """Run an action to its end, called again after each wait."""
+        action = self.house.actions.get("onedrive", name)
+        given: Given = await action.receive(values, self.context.files)
+        context = self.context
+        while isinstance(outcome := await action.run(context, given), Wait):
+            self.clock.advance(max(outcome.until - self.clock.now(), timedelta(0)))
+            context = replace(context, token=outcome.token)
+        assert isinstance(outcome, Result)
+        assert isinstance(outcome, action.result)
+        return outcome
+
+    def folder(self, name: str, parent: Item | None = None) -> Item:
+        """Make a folder behind everybody's back."""
+        parent = parent or self.drive.root
+        drive = next(one for one in self.sandbox.world.library.drives.values() if parent.id in one.items)
+        return drive.create_folder(parent, name, "fail", drive.owner)
+
+    def file(self, name: str, contents: bytes = b"contents", parent: Item | None = None) -> Item:
+        """Make a file behind everybody's back."""
+        blob = self.sandbox.world.library.blobs.of(contents)
+        return self.drive.put_file(parent or self.drive.root, name, blob, "fail", self.drive.owner)[0]
+
+    def shortcut(self, name: str, target: Item) -> Item:
+        """Share another user's folder with this one, and add it to their drive."""
+        theirs = next(one for one in self.sandbox.world.library.drives.values() if target.id in one.items)
+        target.more.permissions["shared"] = Permission("shared", ["write"], invited=[self.user.email])
+        return self.drive.create_shortcut(self.drive.root, name, (theirs.id, target.id), "fail", self.drive.owner)
+
+    def names(self, folder: Item | None = None) -> list[str]:
+        """Return the names of what lies in a folder."""
+        return sorted(item.name for item in (folder or self.drive.root).children or ())
+
+    def plant(self, **fault: Any) -> None:  # Any: the fields of a fault
+        """Spoil the next request that is meant."""
+        self.sandbox.world.faults.plant(Fault(**fault))
+
+    def requests(self, operation: str) -> list[Any]:  # Any: the ledger's entries
+        """Return what the sandbox was asked."""
+        return list(self.sandbox.world.ledger.find({"operation": operation}))
+
+
+@asynccontextmanager
+async def connected(sandbox: Sandbox, email: str, data_dir: Path) -> AsyncIterator[Account]:
+    """Give an account that a user of the sandbox has just connected."""
+    clock = FakeClock(datetime.now(UTC))
+    settings = Settings(
+        data_dir=data_dir,
+        public_url="http://localhost:8080",
+        microsoft_login_url=sandbox.urls["login_url"],
+        microsoft_graph_url=sandbox.urls["graph_url"],
+        outbound_allow=("127.0.0.1",),
+    )
+    user = next(user for user in sandbox.world.directory.users.values() if user.email == email)
+    async with assemble(settings, clock) as house:
+        caller = await _connect(house, sandbox, user)
+        yield Account(house, sandbox, clock, user, context_for(house, caller, clock))
+
+
+def context_for(house: House, caller: Caller, clock: FakeClock) -> Context:
+    """Return what one run's actions work with."""
+    return Context(
+        caller=caller,
+        integration="onedrive",
+        selector=None,
+        files=house.files.of(caller.project_id, str(uuid4())),
+        proxy=house.proxy,
+        clock=clock,
+    )
+
+
+async def _connect(house: House, sandbox: Sandbox, user: User) -> Caller:
+    world, now = sandbox.world, house.clock.now()
+    application = world.confidential
+    assert application
+    project = await house.projects.create("Acme", ["https://app.acme.example"])
+    await house.projects.set_integration(
+        project.id,
+        "onedrive",
+        client_id=application.client_id,
+        client_secret=application.secrets[0].value,
+        audience="common",
+        is_active=True,
+    )
+    caller = Caller(project.id, "user-1", now + timedelta(days=1))
+    await house.accounts.user(caller)
+    active = await house.projects.active(project.id, "onedrive")
+    token = world.issuer.refresh_token(user, application.client_id, READY_SCOPES)
+    scopes = sorted(READY_SCOPES)
+    grant = await house.microsoft.refresh(active.app, refresh_token=token, scopes=scopes)
+    row_id = str(uuid4())
+    row = ConnectionRow(
+        id=row_id,
+        project_id=project.id,
+        user_id=caller.user_id,
+        integration="onedrive",
+        external_id=None,
+        status="valid",
+        account_id=user.oid,
+        tenant_id=user.tenant.id,
+        account={},
+        scopes=scopes,
+        client_id=application.client_id,
+        sealed_tokens=house.tokens.seal(project.id, row_id, grant),
+        token_version=1,
+        expires_at=grant.expires_at,
+        refreshed_at=now,
+        used_at=now,
+        created_at=now,
+        updated_at=now,
+    )
+    async with house.database.begin() as tx:
+        await store.insert_connection(tx, row, new_configuration(row_id, house.clock, is_default=True))
+    return caller

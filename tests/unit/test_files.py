@@ -1,0 +1,161 @@
+"""A file's id opens its contents in its own run and nowhere else."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from landbridge.errors import FilesFailed, FileUnknown, InvalidRequest, Misconfigured
+from landbridge.files import Contents, File, Files, RunFiles
+from landbridge.settings import Settings
+from landbridge.vault import KeyRing, KeySetting, Vault
+
+VAULT = Vault(KeySetting(KeyRing.generate().text()))
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files.from_settings(Settings(data_dir=tmp_path / "a folder & more"), VAULT)
+
+
+@pytest.fixture
+def run(files: Files) -> RunFiles:
+    return files.of("project", "run")
+
+
+async def read(contents: Contents, *span: int) -> bytes:
+    return b"".join([chunk async for chunk in contents.chunks(*span)])
+
+
+@pytest.mark.parametrize("size", [0, 1, 5 << 20, (12 << 20) + 3])
+async def test_contents_come_back_as_they_were_whole_and_in_parts(run: RunFiles, size: int) -> None:
+    whole = bytes(range(256)) * (size // 256) + bytes(size % 256)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for start in range(0, size, 100_000):
+            yield whole[start : start + 100_000]
+
+    file = await run.save("a.bin", "application/octet-stream", chunks())
+    contents = run.open(file)
+
+    assert (file.size, file.sha256) == (size, hashlib.sha256(whole).hexdigest())
+    assert await read(contents) == whole
+    assert await read(contents, 0, min(1, size)) == whole[:1]
+    assert await read(contents, size // 2) == whole[size // 2 :]
+
+
+@pytest.mark.parametrize(("project", "run_id"), [("project", "other"), ("other", "run"), ("project/run", ""), ("", "")])
+async def test_a_file_of_another_run_or_project_opens_nothing(
+    files: Files, run: RunFiles, project: str, run_id: str
+) -> None:
+    file = await run.save("a.txt", "text/plain", b"secret")
+
+    with pytest.raises(FileUnknown):
+        files.of(project, run_id).open(file)
+
+
+@given(made_up=st.text(max_size=200) | st.binary(max_size=200).map(lambda raw: raw.hex()))
+def test_an_id_cannot_be_made_up(made_up: str) -> None:
+    stranger: Any = None  # never reached: the id is refused first
+    run = RunFiles(stranger, VAULT, "project", "run")
+
+    with pytest.raises(FileUnknown):
+        run.open(File(id=made_up, name="a", mime_type="text/plain", size=1, sha256=""))
+
+
+async def test_what_a_file_says_of_itself_is_not_believed(run: RunFiles) -> None:
+    file = await run.save("a.txt", "text/plain", b"five!")
+
+    contents = run.open(file.model_copy(update={"size": 10**9, "sha256": "0" * 64}))
+
+    assert contents.size == 5
+    assert await read(contents) == b"five!"
+
+
+async def test_the_same_run_opens_its_files_in_another_process(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    file = await Files.from_settings(settings, VAULT).of("p", "r").save("a", "text/plain", b"x")
+
+    assert await read(Files.from_settings(settings, VAULT).of("p", "r").open(file)) == b"x"
+
+
+async def test_contents_in_the_vendors_hex_form_are_taken_in(run: RunFiles) -> None:
+    value = {"name": "a.txt", "data": b"hello".hex(), "mimeType": "text/plain", "dataType": "FILE", "size": 99}
+
+    file = await run.receive(value)
+
+    assert (file.name, file.mime_type, file.size) == ("a.txt", "text/plain", 5)
+    assert await read(run.open(file)) == b"hello"
+
+
+async def test_contents_in_base64_are_taken_in_if_they_say_so(run: RunFiles) -> None:
+    file = await run.receive({"name": "a", "data": "aGVsbG8=", "encoding": "base64"})
+
+    assert await read(run.open(file)) == b"hello"
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["text", 5, [], {}, {"name": "a"}, {"data": "00"}, {"name": "a", "data": "0"}, {"name": "a", "data": "zz"}],
+)
+async def test_what_is_no_file_is_refused_in_words(run: RunFiles, value: object) -> None:
+    with pytest.raises(InvalidRequest):
+        await run.receive(value)
+
+
+async def test_an_id_from_outside_is_refused(files: Files, run: RunFiles) -> None:
+    foreign = await files.of("project", "other").save("a.txt", "text/plain", b"secret")
+
+    with pytest.raises(FileUnknown):
+        await run.receive(foreign.model_dump(by_alias=True))
+
+
+async def test_what_breaks_off_leaves_nothing_behind(run: RunFiles, tmp_path: Path) -> None:
+    async def breaking() -> AsyncIterator[bytes]:
+        yield b"x" * (11 << 20)
+        raise ConnectionError("gone")
+
+    with pytest.raises(ConnectionError):
+        await run.save("a.bin", "text/plain", breaking())
+
+    assert [path for path in tmp_path.rglob("*") if path.is_file() and "#" not in path.name] == []
+
+
+async def test_cleared_files_are_gone_and_others_stay(files: Files, run: RunFiles) -> None:
+    other = files.of("project", "other")
+    gone, kept = await run.save("a", "text/plain", b"a"), await other.save("b", "text/plain", b"b")
+
+    await run.clear()
+
+    assert await read(other.open(kept)) == b"b"
+    with pytest.raises(FileUnknown, match="gone"):
+        await read(run.open(gone))
+
+
+async def test_only_what_is_old_is_swept(files: Files, run: RunFiles) -> None:
+    file = await run.save("a", "text/plain", b"a")
+    now = datetime.now(UTC)
+
+    assert await files.sweep(now - timedelta(minutes=1)) == 0
+    assert await read(run.open(file)) == b"a"
+    assert await files.sweep(now + timedelta(minutes=1)) == 1
+
+
+async def test_a_store_that_cannot_be_written_says_so(run: RunFiles, tmp_path: Path) -> None:
+    (tmp_path / "a folder & more" / "files" / "project").write_text("in the way")
+
+    with pytest.raises(FilesFailed):
+        await run.save("a", "text/plain", b"a")
+
+
+@pytest.mark.parametrize("url", ["https://files.example/x", "nonsense", "ftp://host/x", "file:///dev/null/x"])
+def test_a_place_that_cannot_be_used_is_named_at_the_start(url: str) -> None:
+    with pytest.raises(Misconfigured, match="LANDBRIDGE_FILES_URL"):
+        Files.from_settings(Settings(files_url=url), VAULT)

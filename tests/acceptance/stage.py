@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 from uuid import uuid4
 
 import aiohttp
@@ -288,8 +288,7 @@ class Site:
                 self._sdk, headers={"Content-Type": "text/javascript", "Cache-Control": "max-age=600"}
             )
         if request.path == "/app":
-            referrer_policy = request.query.get("referrer", "strict-origin-when-cross-origin")
-            headers = {"Referrer-Policy": referrer_policy}
+            headers = {name: value for name, value in request.query.items() if name != "environments"}
             return web.Response(text=_PAGE, content_type="text/html", headers=headers)
         if request.path == "/redirect":  # as careless products have one
             raise web.HTTPFound(request.query["to"])
@@ -313,13 +312,14 @@ class App:
         project: Project,
         user: str = "user-1",
         *,
-        referrer: str = "strict-origin-when-cross-origin",
         authenticate: bool = True,
+        **headers: str,
     ) -> Self:
-        """Open the page, and authenticate as the seed's page says."""
+        """Open the page, which is sent with these headers, and authenticate as the seed's page says."""
         page = await context.new_page()
-        environments = quote(json.dumps(project.landbridge.environments))
-        await page.goto(f"{site}/app?referrer={referrer}&environments={environments}")
+        asked = {name.replace("_", "-"): value for name, value in headers.items()}
+        asked["environments"] = json.dumps(project.landbridge.environments)
+        await page.goto(f"{site}/app?{urlencode(asked)}")
         app = cls(page, project, user)
         if authenticate:
             await app.do(f"await paragon.authenticate({project.id!r}, {await project.token(user)!r})")

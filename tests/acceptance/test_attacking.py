@@ -133,6 +133,24 @@ async def test_a_nonce_page_that_is_not_a_window_gives_no_cookie(
     assert "oauth-nonce" not in "".join(frame.url for frame in page.frames)
 
 
+@pytest.mark.parametrize("target", ["_blank", "_self"])
+async def test_a_link_in_the_product_s_own_page_gives_no_cookie(
+    context: BrowserContext, site: Site, project: Project, target: str
+) -> None:
+    """An attacker may have put it into a comment; the SDK opens a window that knows who opened it."""
+    url = await nonce_url(project, ATTACKER, site.origin())
+    page = await context.new_page()
+    await page.goto(f"{site.origin()}{site.put(f'<a target={target} href={json.dumps(url)}>Read this</a>')}")
+
+    await page.click("a")
+    await context.wait_for_event("page", lambda opened: opened != page) if target == "_blank" else None
+    window = context.pages[-1]
+    await window.wait_for_url("**opener=none")
+
+    assert "Start from the app" in await window.inner_text("[role=status]")
+    assert await cookies(context) == []
+
+
 async def test_an_origin_that_is_not_allowed_gets_no_cookie_though_it_says_who_it_is(
     context: BrowserContext, site: Site, project: Project
 ) -> None:

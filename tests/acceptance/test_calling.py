@@ -140,7 +140,7 @@ async def test_metadata_of_the_user_is_kept(context: BrowserContext, site: Site,
 
 
 async def test_integrations_are_described(context: BrowserContext, site: Site, project: Project) -> None:
-    app = await App.visit(context, site.origin(), project)
+    app = await connected(context, site, project)
 
     [described] = await app.do("return paragon.getIntegrationMetadata()")
     config = await app.do("return paragon.getIntegrationConfig('onedrive')")

@@ -93,12 +93,38 @@ async def test_a_token_endpoint_that_is_down_is_told_of(
 async def test_a_page_that_hides_itself_is_told_what_to_change(
     context: BrowserContext, site: Site, project: Project, headless: bool
 ) -> None:
-    app = await App.visit(context, site.origin(), project, referrer="no-referrer")
+    app = await App.visit(context, site.origin(), project, Referrer_Policy="no-referrer")
 
     message = await _refused(app, headless=headless, button=None)
 
     assert "Referrer-Policy" in message
     assert await project.connections("user-1") == []
+
+
+async def test_a_page_that_cuts_its_windows_off_is_told_what_to_change(
+    context: BrowserContext, site: Site, project: Project
+) -> None:
+    """Only headless: elsewhere no message can reach the product's page, and the window says it to the user."""
+    app = await App.visit(context, site.origin(), project, Cross_Origin_Opener_Policy="same-origin")
+    await app.page.evaluate("source => onClick(source)", install_flow())
+
+    async with context.expect_page() as opening:
+        await app.page.click("#go")
+    window = await opening.value
+    ended = await app.clicked()
+
+    assert "Cross-Origin-Opener-Policy" in ended["value"]["error"]["message"]
+    assert "Cross-Origin-Opener-Policy" in await window.inner_text("[role=status]")
+
+
+async def test_a_page_that_cuts_only_strangers_off_can_install(
+    context: BrowserContext, site: Site, project: Project
+) -> None:
+    app = await App.visit(context, site.origin(), project, Cross_Origin_Opener_Policy="same-origin-allow-popups")
+
+    ended = await app.install()
+
+    assert ended["value"]["credential"]["status"] == "VALID"
 
 
 async def test_a_failed_sign_in_can_be_tried_again(context: BrowserContext, site: Site, project: Project) -> None:

@@ -10,7 +10,7 @@ from landbridge.catalog import integration_id
 from landbridge.connections.sign_ins import LIFETIME, cookie_name
 from landbridge.errors import InstallFailed, LandbridgeError
 from landbridge.store.sign_ins import SignInRow
-from landbridge.web.pages import connected_page, failed_page, nonce_page, refused_page
+from landbridge.web.pages import CUT_OFF, connected_page, failed_page, nonce_page, refused_page
 from landbridge.web.rooms import Rooms
 
 _HOPPED = "landbridge_hop"
@@ -33,12 +33,15 @@ def router(rooms: Rooms) -> APIRouter:
             caller = await rooms.access.user(project_id, query.get("userToken", ""))
         except LandbridgeError as error:
             return failed_page(error.body(), integration_id(project_id, integration), origins)
+        name = cookie_name(project_id, caller.user_id, integration)
         if refusal := _refusal(request, app_origin, origins):
             await rooms.sign_ins.refuse_nonce(caller, integration, refusal)
-            return failed_page(InstallFailed(refusal).body(), integration_id(project_id, integration), origins)
+            response = failed_page(InstallFailed(refusal).body(), integration_id(project_id, integration), origins)
+            response.delete_cookie(name, path="/")
+            return response
         response = nonce_page(app_origin)
         response.set_cookie(
-            cookie_name(project_id, caller.user_id, integration),
+            name,
             await rooms.sign_ins.give_nonce(caller, integration),
             max_age=int(LIFETIME.total_seconds()),
             path="/",
@@ -75,15 +78,20 @@ async def _finished(rooms: Rooms, sign_in: SignInRow, cookie: str | None, reques
 def _refusal(request: Request, app_origin: str, allowed: frozenset[str]) -> str | None:
     """Return why this browser gets no cookie, or None if the project's own page sent it here.
 
-    The browser says who sent it, in `Referer`, and a page can hide itself there but not pose as another. Without this,
-    an attacker could send a victim here with the attacker's own user token, and then to the attacker's sign-in. It says
-    too what for (`Sec-Fetch-Dest`, from any browser of today over https): a picture that an attacker put into a comment
-    is asked for by the project's own page, but is no window.
+    Without this, an attacker could send a victim here with the attacker's own user token, and then to the attacker's
+    sign-in. The browser says who sent it, in `Referer`, and a page can hide itself there but not pose as another; and
+    what for, in `Sec-Fetch-Dest` (any browser of today, over https). That leaves what an attacker has put into the
+    project's own page: a picture in a comment is no window, and a link in one opens a window without an opener.
     """
     if app_origin not in allowed:
         return "The page that opened this window is not one of the project's allowed origins."
     if request.headers.get("sec-fetch-dest", "document") != "document":
         return "This page was asked for as a part of another page. It is for a window of its own."
+    if CUT_OFF in request.url.query.split("&"):
+        return (
+            "This window knows no page that opened it. Start from the app. Its developers: a page that is sent with "
+            "Cross-Origin-Opener-Policy: same-origin cannot connect accounts, same-origin-allow-popups can."
+        )
     referrer = urlsplit(request.headers.get("referer", ""))
     if f"{referrer.scheme}://{referrer.netloc}" != app_origin:
         return (

@@ -8,6 +8,9 @@ from typing import Any
 
 from starlette.responses import HTMLResponse
 
+CUT_OFF = "opener=none"
+"""What a nonce page adds to its address to say that it has no opener."""
+
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -39,9 +42,13 @@ _ON_CLOSE = "document.getElementById('close').addEventListener('click', () => wi
 
 
 def nonce_page(app_origin: str) -> HTMLResponse:
-    """Tell the page that opened us that the browser is ready to go to the provider."""
+    """Tell the page that opened us that the browser is ready to go to the provider.
+
+    A window that nobody opened, or that was cut off from its opener, comes back with `opener=none`.
+    """
     message, target = _for_script({"type": "oauth-nonce-loaded"}), _for_script(app_origin)
-    script = f"if (window.opener) window.opener.postMessage({message}, {target});"
+    script = f"""if (window.opener) window.opener.postMessage({message}, {target});
+else location.replace(location.href + "&{CUT_OFF}");"""
     return _page("One moment", "You are being taken to Microsoft's sign-in.", script=script)
 
 
@@ -69,8 +76,10 @@ def failed_page(failure: Mapping[str, Any], integration_id: str, app_origins: It
     }
     script = f"""{_ON_CLOSE}
 const told = {_for_script(told)};
-if (window.opener) for (const origin of {_for_script(sorted(app_origins))}) window.opener.postMessage(told, origin);
-window.close();"""
+if (window.opener) {{
+  for (const origin of {_for_script(sorted(app_origins))}) window.opener.postMessage(told, origin);
+  window.close();
+}}"""
     return _page("Not connected", failure["message"], script=script, rest=_CLOSE_BUTTON)
 
 

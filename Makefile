@@ -44,7 +44,7 @@ docs: ## Write the generated parts of docs/reference anew
 ##@ Before a release
 
 bench: ## Measure against nginx in the same run, and write build/bench.json
-	@$(SETUP) packages nginx
+	@$(SETUP) packages nginx wrk
 	@$(RUN) tests.bench
 
 soak: ## Use it for an hour on a bad day at Microsoft, watching for growth (MINUTES=5)

@@ -5,6 +5,7 @@
     sdk        the browser SDK as npm has it, made loadable by a page: build/sdk.js
     chromium   a browser for the acceptance tests
     nginx      the reference that `make bench` measures against
+    wrk        the load that `make bench` puts on both
 
 `make` calls this before every target that needs a part, so it must be quick when nothing is to be done, and it runs
 before anything is installed, so it uses the standard library alone. What the machine has is used as it is. What it
@@ -32,6 +33,7 @@ LOG = TOOLS / "setup.log"
 ACCEPTANCE = TREE / "tests" / "acceptance"
 CHROMIUM_FROM_NPM = TOOLS / "chromium" / "start"
 NGINX_FROM_DEBIAN = TOOLS / "nginx" / "usr" / "sbin" / "nginx"
+WRK_FROM_DEBIAN = TOOLS / "wrk" / "start"
 
 UV = "uv==0.13.9"
 OLDEST_UV = (0, 5)
@@ -81,7 +83,7 @@ def _distribution(os_release: Path) -> str:
 
 def ways(part: str, machine: Machine) -> list[str]:
     """Return the ways to fetch a missing part on this machine, best first; none if the reader must install it."""
-    if part == "nginx":
+    if part in {"nginx", "wrk"}:
         return ["deb"] if machine.distribution == "debian" else []
     if part == "chromium":
         carried_by_npm = machine.system == "Linux" and machine.architecture == "x86_64"
@@ -104,6 +106,11 @@ _BY_HAND = {
         "debian": "sudo apt-get install nginx",
         "ubuntu": "sudo apt-get install nginx",
         "Darwin": "brew install nginx",
+    },
+    "wrk": {
+        "debian": "sudo apt-get install wrk",
+        "ubuntu": "sudo apt-get install wrk",
+        "Darwin": "brew install wrk",
     },
 }
 
@@ -163,10 +170,12 @@ def run(what: str, *command: str | Path, env: dict[str, str] | None = None, cwd:
     print(f"set-up: {what}: {time.monotonic() - started:.1f} s", flush=True)
 
 
-def answer_of(*command: str | Path) -> str | None:
-    """Return what a short command prints, or None if it does not run here."""
+def answer_of(*command: str | Path, check: bool = True) -> str | None:
+    """Return what a short command prints, or None if it does not run here (or, if we `check`, exits with an error)."""
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=True)
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=check
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout + done.stderr
@@ -200,7 +209,8 @@ def found(*names: str, oldest: tuple[int, ...] = ()) -> Path | None:
         path = shutil.which(name)
         if path is None:
             continue
-        said = answer_of(path, "-v" if path.endswith("nginx") else "--version")
+        # wrk tells its version with exit code 1; where a version is asked for, having one proves that the tool runs.
+        said = answer_of(path, "-v" if path.endswith("nginx") else "--version", check=not oldest)
         if said is not None and version_in(said) >= oldest:
             return Path(path)
     return None
@@ -316,13 +326,30 @@ def provide_nginx() -> None:
 
 def _unpack_nginx() -> None:
     """Unpack Debian's nginx into this tree: installing it would need root, and would start a server on port 80."""
-    home = TOOLS / "nginx"
-    home.mkdir(exist_ok=True)
+    _unpack_deb("nginx", "nginx")
+
+
+def provide_wrk() -> None:
+    _provide("wrk", lambda: found("wrk", str(WRK_FROM_DEBIAN), oldest=(4,)), {"deb": _unpack_wrk})
+
+
+def _unpack_wrk() -> None:
+    """Unpack Debian's wrk with the one library that it brings, and the two lines that start it with that library."""
+    home = WRK_FROM_DEBIAN.parent
+    _unpack_deb("wrk", "wrk", "libluajit-5.1-2")
+    libraries = next(home.glob("usr/lib/*/libluajit-5.1.so.2")).parent
+    WRK_FROM_DEBIAN.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH="{libraries}" exec "{home}/usr/bin/wrk" "$@"\n')
+    WRK_FROM_DEBIAN.chmod(0o755)
+
+
+def _unpack_deb(part: str, *packages: str) -> None:
+    home = TOOLS / part
+    home.mkdir(parents=True, exist_ok=True)
     if Machine.here().root:
         apt_update()
-    run("Debian's nginx", "apt-get", "download", "nginx", cwd=home)
-    for package in home.glob("nginx_*.deb"):
-        run("unpacking nginx", "dpkg-deb", "--extract", package, home)
+    run(f"Debian's {part}", "apt-get", "download", *packages, cwd=home)
+    for package in home.glob("*.deb"):
+        run(f"unpacking {package.name.partition('_')[0]}", "dpkg-deb", "--extract", package, home)
 
 
 def _provide(part: str, find: Callable[[], Path | None], fetch: Mapping[str, Callable[[], None]]) -> None:
@@ -367,6 +394,7 @@ PARTS: dict[str, Callable[[], None]] = {
     "sdk": provide_sdk,
     "chromium": provide_chromium,
     "nginx": provide_nginx,
+    "wrk": provide_wrk,
 }
 
 

@@ -31,14 +31,15 @@ def test_chromium_comes_from_debian_for_root_and_from_npm_for_others(machine: Ma
     assert ways("chromium", machine) == expected
 
 
-def test_nginx_comes_from_debian_or_from_the_reader() -> None:
-    assert ways("nginx", DEBIAN_ROOT) == ["deb"]
-    assert ways("nginx", DEBIAN_USER) == ["deb"]
-    assert ways("nginx", FEDORA_USER) == []
-    assert ways("nginx", MAC) == []
+@pytest.mark.parametrize("part", ["nginx", "wrk"])
+def test_what_benchmarks_need_comes_from_debian_or_from_the_reader(part: str) -> None:
+    assert ways(part, DEBIAN_ROOT) == ["deb"]
+    assert ways(part, DEBIAN_USER) == ["deb"]
+    assert ways(part, FEDORA_USER) == []
+    assert ways(part, MAC) == []
 
 
-@pytest.mark.parametrize("part", ["uv", "chromium", "nginx"])
+@pytest.mark.parametrize("part", ["uv", "chromium", "nginx", "wrk"])
 @pytest.mark.parametrize("machine", [DEBIAN_USER, UBUNTU_ROOT, ARM_USER, FEDORA_USER, MAC], ids=repr)
 def test_the_advice_is_one_sentence_that_ends_with_make(part: str, machine: Machine) -> None:
     said = advice(part, machine)
@@ -87,6 +88,18 @@ def test_a_tool_that_is_too_old_is_not_found(tmp_path: Path, monkeypatch: pytest
     assert setup.found("node", oldest=(18, 0)) == old
 
 
+def test_a_tool_that_tells_its_version_like_an_error_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrk = tmp_path / "wrk"
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+
+    wrk.write_text("#!/bin/sh\necho 'wrk debian/4.1.0-3+b2 [epoll]'\nexit 1\n")
+    wrk.chmod(0o755)
+    assert setup.found("wrk", oldest=(4,)) == wrk
+
+    wrk.write_text("#!/bin/sh\necho 'wrk: cannot open shared object file' >&2\nexit 127\n")
+    assert setup.found("wrk", oldest=(4,)) is None
+
+
 def test_a_fingerprint_changes_with_any_of_its_files(tmp_path: Path) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
     one.write_text("1")
@@ -120,7 +133,7 @@ def test_a_long_command_gives_signs_of_life(
 
 def test_an_unknown_part_is_named_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
     assert setup.main(["python"]) == 2
-    assert "packages, sdk, chromium, nginx" in capsys.readouterr().err
+    assert "packages, sdk, chromium, nginx, wrk" in capsys.readouterr().err
 
 
 def test_the_browser_sdk_in_the_bundle_is_the_packages_own_bytes(sdk_bundle: Path) -> None:

@@ -35,6 +35,7 @@ check: ## Look without running: style, format, types, the layer contract (under 
 
 test: ## Run every test, or those in one place: make test T=tests/unit
 	@$(SETUP) packages sdk chromium
+	-@$(SETUP) nginx wrk # for the benchmarks' short form, which is skipped on machines that have no Debian packages
 	@$(RUN) pytest $(T)
 
 docs: ## Write the generated parts of docs/reference anew

@@ -29,8 +29,8 @@ from msgraph_sandbox.http import (
     json_response,
     send_response,
 )
-from msgraph_sandbox.identity.authorize import Authorize
 from msgraph_sandbox.identity.directory import Application, Secret, User
+from msgraph_sandbox.identity.service import SignInService
 from msgraph_sandbox.ledger import Entry
 from msgraph_sandbox.seed import SeedApplication, SeedUser, add_application, add_user
 from msgraph_sandbox.switches import Switches
@@ -96,6 +96,32 @@ class UserChange(_Body):
     )
 
 
+class Device(_Body):
+    """`POST /device`: how the person with the code decides."""
+
+    user_code: str
+    user: str = ""
+    accept: bool = True
+
+
+class AppChange(_Body):
+    """`PATCH /apps/{client_id}`."""
+
+    audience: (
+        Literal["AzureADMyOrg", "AzureADMultipleOrgs", "AzureADandPersonalMicrosoftAccount", "PersonalMicrosoftAccount"]
+        | None
+    ) = None
+    redirect_uris: list[str] | None = None
+    disabled: bool | None = None
+    id_tokens: bool | None = None
+
+
+class TenantChange(_Body):
+    """`PATCH /tenants/{tenant}`."""
+
+    user_consent: bool
+
+
 class Missing(Refusal):
     """The control API knows nothing of that name."""
 
@@ -118,9 +144,9 @@ Handler = Callable[["Control", Request, str], Awaitable[Json]]
 class Control:
     """Answers the control API."""
 
-    def __init__(self, world: World, authorize: Authorize, urls: Json) -> None:
+    def __init__(self, world: World, sign_in: SignInService, urls: Json) -> None:
         self._world = world
-        self._authorize = authorize
+        self._sign_in = sign_in
         self._urls = urls
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -222,7 +248,7 @@ class Control:
         """Decide an authorize request as its user would, and return where the browser would go."""
         decision = _checked(Decision, await request.json_object())
         request.asked_at = self._world.clock.now().strftime("%Y-%m-%dT%H:%M:%S")
-        return {"location": self._authorize.decide(request, decision.url, decision.accept, decision.user)}
+        return {"location": self._sign_in.authorize.decide(request, decision.url, decision.accept, decision.user)}
 
     async def expire_tokens(self, request: Request, _: str) -> Json:
         """Expire access tokens now."""
@@ -272,6 +298,30 @@ class Control:
         """Add an application registration."""
         given = _checked(SeedApplication, await request.json_object())
         return _app_json(_or_wrong(lambda: add_application(given, self._world.directory)))
+
+    async def change_app(self, request: Request, client_id: str) -> Json:
+        """Change an application registration."""
+        app, change = self._app(client_id), _checked(AppChange, await request.json_object())
+        for name, value in change.model_dump(exclude_none=True).items():
+            setattr(app, name, value)
+        return _app_json(app)
+
+    async def change_tenant(self, request: Request, name: str) -> Json:
+        """Change a tenant."""
+        tenant = self._world.directory.tenant(name)
+        if tenant is None:
+            raise Missing(f"There is no tenant {name}.")
+        tenant.user_consent = _checked(TenantChange, await request.json_object()).user_consent
+
+    async def device(self, request: Request, _: str) -> Json:
+        """Answer a device code as its person would."""
+        given = _checked(Device, await request.json_object())
+        if not self._sign_in.devices.decide(given.user_code, given.user, accept=given.accept):
+            raise Missing("There is no such code, or no such user for it.")
+
+    async def rotate_keys(self, request: Request, _: str) -> Json:
+        """Sign with a new key from now on."""
+        return {"kid": self._world.issuer.rotate_key()}
 
     async def expire_secrets(self, request: Request, client_id: str) -> Json:
         """Expire every secret that an application has now."""
@@ -377,6 +427,10 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("POST", f"{_BASE}/users{_ONE}/tokens", Control.tokens),
     ("POST", f"{_BASE}/apps", Control.add_app),
     ("POST", f"{_BASE}/drives{_ONE}/resync", Control.resync),
+    ("PATCH", f"{_BASE}/apps{_ONE}", Control.change_app),
+    ("PATCH", f"{_BASE}/tenants{_ONE}", Control.change_tenant),
+    ("POST", f"{_BASE}/device", Control.device),
+    ("POST", f"{_BASE}/keys/rotate", Control.rotate_keys),
     ("POST", f"{_BASE}/apps{_ONE}/expire-secrets", Control.expire_secrets),
     ("POST", f"{_BASE}/apps{_ONE}/secrets", Control.add_secret),
 )

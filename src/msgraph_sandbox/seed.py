@@ -8,12 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from cryptography import x509
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
 
 from msgraph_sandbox.drive.drive import Drive
 from msgraph_sandbox.drive.items import Actor, Item
 from msgraph_sandbox.drive.library import Library
-from msgraph_sandbox.identity.directory import PERSONAL_TENANT, Application, Directory, Secret, Tenant, User
+from msgraph_sandbox.identity.directory import AUDIENCES, PERSONAL_TENANT, Application, Directory, Secret, Tenant, User
 
 Tree = dict[str, JsonValue]
 KINDS = Literal["personal", "business"]
@@ -55,7 +56,26 @@ class SeedApplication(_Model):
     secret: str | None = None
     tenant: str = "contoso.example"
     redirect_uris: list[str] = Field(default_factory=list)
+    spa_redirect_uris: list[str] = Field(default_factory=list)
+    certificates: list[str] = Field(default_factory=list, description="PEM certificates for client assertions.")
+    permissions: list[str] | None = Field(default=None, description="What `.default` stands for.")
+    roles: list[str] | None = Field(default=None, description="What an app-only token may do.")
     id_tokens: bool = True
+    disabled: bool = False
+
+    @field_validator("certificates")
+    @classmethod
+    def _readable(cls, certificates: list[str]) -> list[str]:
+        for pem in certificates:
+            x509.load_pem_x509_certificate(pem.encode())
+        return certificates
+
+    @field_validator("audience")
+    @classmethod
+    def _known(cls, audience: str) -> str:
+        if audience not in AUDIENCES:
+            raise ValueError(f"must be one of {', '.join(AUDIENCES)}")
+        return audience
 
 
 class Seed(_Model):
@@ -114,7 +134,7 @@ def plant(seed: Seed, directory: Directory, library: Library) -> None:
 
 
 def add_application(given: SeedApplication, directory: Directory) -> Application:
-    """Add an application; one without a secret is public."""
+    """Add an application; one without secret, certificate or single-page redirect URI is public."""
     tenant = directory.tenant(given.tenant)
     if tenant is None:
         raise ValueError(f"There is no tenant {given.tenant!r}.")
@@ -125,9 +145,14 @@ def add_application(given: SeedApplication, directory: Directory) -> Application
         given.audience,
         secrets=[Secret(given.secret)] if given.secret else [],
         redirect_uris=list(given.redirect_uris),
-        public=not given.secret,
+        spa_redirect_uris=list(given.spa_redirect_uris),
+        certificates=list(given.certificates),
+        public=not (given.secret or given.certificates or given.spa_redirect_uris),
+        disabled=given.disabled,
         id_tokens=given.id_tokens,
     )
+    application.permissions = given.permissions or application.permissions
+    application.roles = given.roles or application.roles
     directory.applications[application.client_id] = application
     return application
 

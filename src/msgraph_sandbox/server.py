@@ -21,14 +21,13 @@ from msgraph_sandbox.disguise import Proxy, write_certificates
 from msgraph_sandbox.drive.library import Origins
 from msgraph_sandbox.gateway import Gateway
 from msgraph_sandbox.http import Json, Receive, Scope, Send
-from msgraph_sandbox.identity.service import SignInService
 from msgraph_sandbox.seed import Seed
 from msgraph_sandbox.switches import Switches
 from msgraph_sandbox.world import World
 
 HOSTS = ("login", "graph", "control", "upload", "download", "monitor")
-# With TLS two of the hosts have a second door, and a proxy leads Microsoft's names to these.
-TLS_HOSTS = ("login", "graph", "proxy")
+# With TLS all hosts but the control API have a second door, and a proxy leads Microsoft's names to these.
+TLS_HOSTS = ("login", "graph", "upload", "download", "monitor", "proxy")
 
 
 class _Protocol(HttpToolsProtocol):
@@ -71,6 +70,13 @@ class _Server(uvicorn.Server):
             # uvicorn sleeps between its ticks; waiting lets the end come at once.
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.leaving.wait(), 0.1)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # A client that is idle, or does not answer when TLS is closed, must not keep us.
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, _Protocol) and (connection.cycle is None or connection.cycle.response_complete):
+                connection.transport.abort()
+        await super().shutdown(sockets)
 
     def leave(self) -> None:
         """End within a moment."""
@@ -120,7 +126,7 @@ class Sandbox:
 
     def _add_tls(self, application: Any, folder: Path) -> None:
         authority, chain = write_certificates(folder)
-        login, graph, proxy = self.ports[len(HOSTS) :]
+        login, graph, *_, proxy = self.ports[len(HOSTS) :]
         self._servers.append(_Server(application, chain))
         self._proxy = Proxy(login, graph)
         self.urls |= {
@@ -131,21 +137,24 @@ class Sandbox:
         }
 
     def _dispatcher(self) -> Any:  # uvicorn's type of an application is wider than ours
-        services = {service.name: service for service in self.world.services()}
-        names = (*HOSTS, *TLS_HOSTS)
-        apps: dict[int, Any] = {
-            port: Gateway(self.world, services[host])
-            for host, port in zip(names, self.ports, strict=False)
-            if host in services
-        }
-        login = services["login"]
-        assert isinstance(login, SignInService)
-        apps[self.ports[2]] = Control(self.world, login.authorize, self.urls)
+        plain, secure = self.ports[: len(HOSTS)], self.ports[len(HOSTS) :]
+        login = self.world.sign_in
+        apps: dict[int, Any] = {plain[2]: Control(self.world, login, self.urls)}
+        apps |= self._gateways(dict(zip(HOSTS, plain, strict=True)), self.world.origins)
+        if secure:
+            # What is asked for over https leads on to https: some clients refuse a redirect to less.
+            ports = dict(zip(TLS_HOSTS, secure, strict=True))
+            urls = {host: f"https://127.0.0.1:{port}" for host, port in ports.items() if host != "proxy"}
+            apps |= self._gateways(ports, Origins(**urls))
 
         async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
             await apps[scope["server"][1]](scope, receive, send)
 
         return dispatch
+
+    def _gateways(self, ports: dict[str, int], origins: Origins) -> dict[int, Any]:
+        services = self.world.services(origins)
+        return {ports[service.name]: Gateway(self.world, service) for service in services}
 
     async def serve(self) -> None:
         """Serve until `stop` is called."""

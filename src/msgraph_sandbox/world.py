@@ -51,16 +51,18 @@ class World:
         self.directory = Directory()
         self.issuer = Issuer(self.clock, switches)
         self.library = Library(self.clock, switches, Blobs(spool), origins)
+        self.sign_in = SignInService(self.directory, self.issuer, self.switches, origins.graph)
         plant(seed, self.directory, self.library)
 
-    def services(self) -> list[Service]:
-        """Return the hosts of the sandbox."""
+    def services(self, origins: Origins) -> list[Service]:
+        """Return the hosts of the sandbox, whose links lead to `origins`."""
+        library = self.library.seen_from(origins)
         return [
-            SignInService(self.directory, self.issuer, self.switches, self.origins.graph),
-            GraphService(self.directory, self.issuer, self.library),
-            TransferService("upload", "upload", UploadService(self.library).answer),
-            TransferService("download", "download", DownloadService(self.library).download),
-            TransferService("monitor", "monitor", MonitorService(self.library).answer),
+            self.sign_in,
+            GraphService(self.directory, self.issuer, library),
+            TransferService("upload", "upload", UploadService(library).answer),
+            TransferService("download", "download", DownloadService(library).download),
+            TransferService("monitor", "monitor", MonitorService(library).answer),
         ]
 
     @property

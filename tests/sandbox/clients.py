@@ -44,6 +44,8 @@ class Rclone:
     def __call__(self, *arguments: str, code: int = 0) -> str:
         """Run a command, demand an exit code, and return what it prints, complaints included."""
         environment = {"PATH": os.environ["PATH"], "HOME": str(self._folder), "HTTPS_PROXY": self._facts["proxy_url"]}
+        # rclone watches copies with a client of its own, which knows only the system's authorities.
+        environment["SSL_CERT_FILE"] = self._facts["ca_file"]
         fixed = ("--config", str(self._config), "--ca-cert", self._facts["ca_file"], "--retries", "1")
         done = subprocess.run(
             [self._program, *arguments, *fixed],

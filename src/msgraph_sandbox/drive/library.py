@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hmac
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
@@ -43,6 +44,12 @@ class Library:
 
     def __post_init__(self) -> None:
         self.uploads = UploadSessions(self.clock)
+
+    def seen_from(self, origins: Origins) -> Library:
+        """Return this same library, with links that lead to other origins."""
+        other = copy.copy(self)
+        other.origins = origins
+        return other
 
     def close(self) -> None:
         """Let go of unfinished uploads."""

@@ -217,7 +217,9 @@ class Authorize:
     def _grant(self, request: Request, question: Question, user: User) -> Response:
         self._check_obstacle(question, user)
         app = question.application
-        needs_admin = any(ADMIN_ONLY.fullmatch(scope) for scope in self._missing(question, user))
+        missing = self._missing(question, user)
+        needs_admin = any(ADMIN_ONLY.fullmatch(scope) for scope in missing)
+        needs_admin |= bool(missing) and not user.tenant.user_consent
         if needs_admin and not user.admin and not user.personal:
             raise SignInRefused(90094, name=app.name)
         self.directory.consent(app.client_id, user.oid, set(question.scopes))

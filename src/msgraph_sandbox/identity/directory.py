@@ -24,6 +24,8 @@ class Tenant:
     id: str
     domain: str
     name: str
+    # Whether users may consent for themselves; if not, an administrator must (AADSTS90094).
+    user_consent: bool = True
 
     @property
     def personal(self) -> bool:
@@ -78,6 +80,8 @@ class Application:
     audience: str = "AzureADandPersonalMicrosoftAccount"
     secrets: list[Secret] = field(default_factory=list)
     redirect_uris: list[str] = field(default_factory=list)
+    # Redirect URIs of single-page applications, whose refresh tokens live for a day.
+    spa_redirect_uris: list[str] = field(default_factory=list)
     public: bool = False
     disabled: bool = False
     id_tokens: bool = False
@@ -97,7 +101,7 @@ class Application:
 
     def redirects_to(self, uri: str, any_loopback: bool) -> bool:
         """Whether `uri` may receive a code: registered exactly, or loopback (whose port Microsoft ignores)."""
-        if uri in self.redirect_uris:
+        if uri in self.redirect_uris or uri in self.spa_redirect_uris:
             return True
         try:
             asked = urlsplit(uri)
@@ -166,6 +170,13 @@ class Directory:
     def consent(self, client_id: str, who: str, scopes: set[str]) -> None:
         """Remember a consent. `who` is a user's object id, or a tenant's id for an administrator's consent for all."""
         self._consents.setdefault((client_id, who), set()).update(scopes)
+
+    def installed(self, client_id: str, tenant: Tenant) -> bool:
+        """Whether a tenant knows an application: it is its home, or someone there has consented."""
+        if self.applications[client_id].tenant_id == tenant.id:
+            return True
+        consenting = (who for client, who in self._consents if client == client_id)
+        return any(who == tenant.id or (who in self.users and self.users[who].tenant is tenant) for who in consenting)
 
     def withdraw(self, client_id: str | None, user: User) -> None:
         """Forget the user's own consents, for one application or for all."""

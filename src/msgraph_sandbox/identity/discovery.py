@@ -46,7 +46,7 @@ def openid_configuration(request: Request, authority: Authority, graph_origin: s
 
 def keys(request: Request, authority: Authority, issuer: Issuer) -> Response:
     """Return the signing keys (JWKS), each with the issuer that it is good for."""
-    return json_response({"keys": [issuer.key.jwk(f"{request.origin}/{authority.issuer_tenant}/v2.0")]})
+    return json_response({"keys": [key.jwk(f"{request.origin}/{authority.issuer_tenant}/v2.0") for key in issuer.keys]})
 
 
 def instance(request: Request) -> Response:

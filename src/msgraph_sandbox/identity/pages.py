@@ -32,6 +32,12 @@ _MEANING = {
 }
 
 
+_BUTTONS = (
+    '<button id="accept" name="answer" value="accept">Accept</button>'
+    '<button id="decline" name="answer" value="decline">Decline</button>'
+)
+
+
 def page(title: str, body: str) -> str:
     """Return a whole page with `body` (which is HTML) in the middle."""
     return (
@@ -64,8 +70,7 @@ def sign_in(
 <label>Email <input type="email" name="email" autocomplete="off"></label>
 <label>Password <input type="password" name="password" autocomplete="off"></label></fieldset>
 {_request(application, wanted)}
-<button id="accept" name="answer" value="accept">Accept</button>
-<button id="decline" name="answer" value="decline">Decline</button></form>""",
+{_BUTTONS}</form>""",
     )
 
 
@@ -83,6 +88,28 @@ def _request(application: Application, wanted: list[str]) -> str:
         return f"<p><strong>{escape(application.name)}</strong> has your permission.</p>"
     rows = "".join(f"<li>{escape(_MEANING.get(scope, scope))}</li>" for scope in wanted)
     return f"<p><strong>{escape(application.name)}</strong> would like to:</p><ul>{rows}</ul>"
+
+
+def device(users: list[User], problem: str) -> str:
+    """Return the page where a person types the code that a device shows."""
+    alert = f'<p role="alert" id="error">{escape(problem)}</p>' if problem else ""
+    accounts = "".join(_account(user, number == 0, frozenset({"-"})) for number, user in enumerate(users))
+    return page(
+        "Enter code",
+        f"""<h1>Enter code</h1>{alert}<form method="post">
+<label>Code <input name="code" autocomplete="off" autofocus></label>
+<fieldset>{accounts}</fieldset>{_BUTTONS}</form>""",
+    )
+
+
+def admin_consent(application: Application, admins: list[User], scopes: list[str]) -> str:
+    """Return the page where an administrator consents for a tenant."""
+    accounts = "".join(_account(user, number == 0, frozenset({"-"})) for number, user in enumerate(admins))
+    return page(
+        "Permissions requested",
+        f"""<h1>Permissions requested</h1><p>Accept for your organization</p><form method="post">
+<fieldset>{accounts}</fieldset>{_request(application, scopes)}{_BUTTONS}</form>""",
+    )
 
 
 def form_post(uri: str, answer: Mapping[str, str]) -> str:

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 
 from msgraph_sandbox.http import BadRequest, Refusal, Request, Response, html_response, json_response, parse_form
 from msgraph_sandbox.identity import discovery, pages
+from msgraph_sandbox.identity.admin import AdminConsent
 from msgraph_sandbox.identity.authority import find_authority
 from msgraph_sandbox.identity.authorize import Authorize
+from msgraph_sandbox.identity.device import DeviceFlow
 from msgraph_sandbox.identity.directory import Directory, User
 from msgraph_sandbox.identity.refusals import SignInRefused
 from msgraph_sandbox.identity.token import TokenEndpoint, credentials
@@ -21,11 +23,15 @@ _ROUTES = (
     ("openid_configuration", re.compile(_TENANT + r"(?:/v2\.0)?/\.well-known/openid-configuration")),
     ("keys", re.compile(_TENANT + r"/discovery(?:/v2\.0)?/keys")),
     ("instance", re.compile(r"/(?P<tenant>common)/discovery/instance")),
+    ("realm", re.compile(r"/(?P<tenant>common)/userrealm/.*")),
     ("authorize", re.compile(_TENANT + r"/oauth2/v2\.0/authorize")),
     ("token", re.compile(_TENANT + r"/oauth2/v2\.0/token")),
+    ("device_code", re.compile(_TENANT + r"/oauth2/v2\.0/devicecode")),
+    ("admin_consent", re.compile(_TENANT + r"(?:/v2\.0)?/adminconsent")),
     ("sign_in", re.compile(_TENANT + r"/login")),
     ("logout", re.compile(_TENANT + r"/oauth2/v2\.0/logout")),
     ("native_client", re.compile(_TENANT + r"/oauth2/nativeclient")),
+    ("device_page", re.compile(r"/(?P<tenant>devicelogin)")),
 )
 
 
@@ -39,12 +45,16 @@ class SignInService:
     graph_origin: str
     sessions: dict[str, list[User]] = field(default_factory=dict)
     authorize: Authorize = field(init=False)
+    devices: DeviceFlow = field(init=False)
     token: TokenEndpoint = field(init=False)
+    admin: AdminConsent = field(init=False)
     name: str = "login"
 
     def __post_init__(self) -> None:
         self.authorize = Authorize(self.directory, self.issuer, self.switches, self.sessions)
-        self.token = TokenEndpoint(self.directory, self.issuer, self.switches)
+        self.devices = DeviceFlow(self.directory, self.issuer)
+        self.token = TokenEndpoint(self.directory, self.issuer, self.switches, self.devices)
+        self.admin = AdminConsent(self.directory, self.switches)
 
     async def route(self, request: Request) -> Operation:
         """Return what the request asks for."""
@@ -69,16 +79,29 @@ class SignInService:
                 return await self.authorize.ask(request, tenant)
             case "sign_in":
                 return await self.authorize.submit(request, tenant)
-            case "openid_configuration" | "keys" | "instance":
-                return self._describe(request, name, tenant)
-            case "logout":
-                return self._logout(request)
+            case "admin_consent":
+                return await self.admin.ask(request, tenant)
+            case "device_code" | "device_page":
+                return await self._device(request, name, tenant)
             case _:
-                return html_response(pages.page("Signed in", "<p>You may close this window.</p>"))
+                return self._describe(request, name, tenant)
+
+    async def _device(self, request: Request, name: str, tenant: str) -> Response:
+        form = parse_form(await request.body()) if request.method == "POST" else {}
+        return self.devices.begin(request, tenant, form) if name == "device_code" else self.devices.page(form)
 
     def _describe(self, request: Request, name: str, tenant: str) -> Response:
-        if name == "instance":
-            return discovery.instance(request)
+        match name:
+            case "instance":
+                return discovery.instance(request)
+            case "realm":
+                return json_response(
+                    {"ver": "1.0", "account_type": "Managed", "cloud_instance_name": "microsoftonline.com"}
+                )
+            case "logout":
+                return self._logout(request)
+            case "native_client":
+                return html_response(pages.page("Signed in", "<p>You may close this window.</p>"))
         authority = find_authority(self.directory, tenant)
         if name == "keys":
             return discovery.keys(request, authority, self.issuer)
@@ -128,4 +151,7 @@ class SignInService:
         """Add the headers that every answer of the sign-in host carries."""
         response.headers["x-ms-request-id"] = request.id
         response.headers["client-request-id"] = request.client_request_id
+        if "origin" in request.headers and request.path.endswith("/token"):
+            # Single-page applications redeem their codes from a browser.
+            response.headers["Access-Control-Allow-Origin"] = request.headers["origin"]
         response.headers["x-ms-ests-server"] = "2.1.19000.0 - sandbox"

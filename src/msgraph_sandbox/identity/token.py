@@ -14,8 +14,10 @@ from datetime import datetime
 from urllib.parse import unquote_plus
 
 from msgraph_sandbox.http import Json, Request, Response, json_response
+from msgraph_sandbox.identity.assertions import KIND, check_assertion
 from msgraph_sandbox.identity.authority import Authority, find_application, find_authority, parse_scopes
 from msgraph_sandbox.identity.authorize import client_info
+from msgraph_sandbox.identity.device import DeviceFlow
 from msgraph_sandbox.identity.directory import OIDC_SCOPES, Application, Directory, User
 from msgraph_sandbox.identity.refusals import SignInRefused
 from msgraph_sandbox.identity.tokens import CodeGrant, Issuer, RefreshGrant, challenge_of
@@ -36,6 +38,7 @@ class TokenEndpoint:
     directory: Directory
     issuer: Issuer
     switches: Switches
+    devices: DeviceFlow
 
     def answer(self, request: Request, tenant: str, form: Form) -> Response:
         """Return the token response, or refuse."""
@@ -46,6 +49,8 @@ class TokenEndpoint:
             "refresh_token": self._from_refresh_token,
             "client_credentials": self._from_credentials,
             "password": self._from_password,
+            "urn:ietf:params:oauth:grant-type:device_code": self._from_device,
+            "device_code": self._from_device,
         }
         kind = _required(form, "grant_type")
         if kind not in grants:
@@ -55,11 +60,32 @@ class TokenEndpoint:
         authority = find_authority(self.directory, tenant)
         client_id, secret = credentials(request, form)
         application = find_application(self.directory, authority, client_id)
-        self._authenticate(application, secret)
+        self._authenticate(application, secret, form)
         body = grants[kind](request, authority, application, form)
         return json_response(body, headers={"Cache-Control": "no-store, no-cache", "Pragma": "no-cache"})
 
-    def _authenticate(self, application: Application, secret: str | None) -> None:
+    def _authenticate(self, application: Application, secret: str | None, form: Form) -> None:
+        assertion = form.get("client_assertion")
+        if assertion and not application.public:
+            if form.get("client_assertion_type") != KIND:
+                raise SignInRefused(900144, field="client_assertion_type")
+            check_assertion(assertion, application, self.issuer.clock)
+            return
+        # A single-page application redeems from a browser and has no secret to send.
+        if secret is None and self._from_browser(application, form):
+            return
+        self._check_secret(application, secret or assertion)
+
+    def _from_browser(self, application: Application, form: Form) -> bool:
+        code, refresh = (
+            self.issuer.codes.get(form.get("code", "")),
+            self.issuer.refresh.get(form.get("refresh_token", "")),
+        )
+        return (code is not None and code.redirect_uri in application.spa_redirect_uris) or (
+            refresh is not None and refresh.spa and refresh.client_id == application.client_id
+        )
+
+    def _check_secret(self, application: Application, secret: str | None) -> None:
         facts = {"client_id": application.client_id, "name": application.name}
         if application.public:
             if secret is not None:
@@ -76,11 +102,17 @@ class TokenEndpoint:
 
     def _from_code(self, request: Request, authority: Authority, application: Application, form: Form) -> Json:
         grant = self._redeem(authority, application, form)
+        spa = grant.redirect_uri in application.spa_redirect_uris
+        if spa and "origin" not in request.headers:
+            raise SignInRefused(9002327)
+        if spa and grant.challenge is None:
+            raise SignInRefused(9002325)
+        grant.redeemed = True
         granted = grant.scopes
         if form.get("scope", "").strip():
             granted = parse_scopes(form["scope"], application) & grant.scopes | (grant.scopes & OIDC_SCOPES)
         return self._tokens(
-            request, application, grant.user, granted, form, nonce=grant.nonce, refreshable=grant.scopes
+            request, application, grant.user, granted, form, nonce=grant.nonce, refreshable=grant.scopes, spa=spa
         )
 
     def _redeem(self, authority: Authority, application: Application, form: Form) -> CodeGrant:
@@ -101,7 +133,6 @@ class TokenEndpoint:
                 50011, error="invalid_grant", redirect_uri=redirect_uri, client_id=application.client_id
             )
         _check_verifier(grant, form.get("code_verifier"))
-        grant.redeemed = True
         return grant
 
     def _from_refresh_token(self, request: Request, authority: Authority, application: Application, form: Form) -> Json:
@@ -121,7 +152,7 @@ class TokenEndpoint:
         if self.switches.strict_refresh_rotation:
             grant.spent = True
         return self._tokens(
-            request, application, grant.user, scopes, form, refreshable=grant.scopes | scopes, family=grant.family
+            request, application, grant.user, scopes, form, refreshable=grant.scopes | scopes, parent=grant
         )
 
     def _check_alive(self, grant: RefreshGrant) -> None:
@@ -133,7 +164,7 @@ class TokenEndpoint:
         if grant.spent:
             raise SignInRefused(70000)
         if grant.expires <= self.issuer.clock.now():
-            raise SignInRefused(700082, issued=issued)
+            raise SignInRefused(700084 if grant.spa else 700082, issued=issued)
 
     def _check_user(self, user: User, application: Application) -> None:
         if user.disabled:
@@ -150,8 +181,15 @@ class TokenEndpoint:
         if not scope.endswith("/.default") or len(scope.split()) != 1:
             raise SignInRefused(70011, scope=scope)
         parse_scopes(scope, application)
+        if not self.directory.installed(application.client_id, authority.tenant):
+            raise SignInRefused(700016, client_id=application.client_id, tenant=authority.tenant.name)
         token, life = self.issuer.access_token(None, application, authority.tenant.id, frozenset(), request.origin)
         return {"token_type": "Bearer", "expires_in": life, "ext_expires_in": life, "access_token": token}
+
+    def _from_device(self, request: Request, authority: Authority, application: Application, form: Form) -> Json:
+        grant = self.devices.redeem(application, _required(form, "device_code"))
+        assert grant.user is not None
+        return self._tokens(request, application, grant.user, grant.scopes, form, refreshable=grant.scopes)
 
     def _from_password(self, request: Request, authority: Authority, application: Application, form: Form) -> Json:
         if authority.name in ("common", "consumers"):
@@ -178,7 +216,8 @@ class TokenEndpoint:
         *,
         refreshable: frozenset[str],
         nonce: str | None = None,
-        family: str | None = None,
+        parent: RefreshGrant | None = None,
+        spa: bool = False,
     ) -> Json:
         token, life = self.issuer.access_token(user, application, user.tenant.id, scopes, request.origin)
         body: dict[str, Json] = {
@@ -190,7 +229,9 @@ class TokenEndpoint:
             "access_token": token,
         }
         if "offline_access" in refreshable:
-            body["refresh_token"] = self.issuer.refresh_token(user, application.client_id, refreshable, family)
+            body["refresh_token"] = self.issuer.refresh_token(
+                user, application.client_id, refreshable, parent=parent, spa=spa
+            )
         if "openid" in scopes:
             body["id_token"] = self.issuer.id_token(user, application, scopes, nonce, request.origin)
         if form.get("client_info") == "1":

@@ -43,14 +43,14 @@ class AccessGrant:
 
 @dataclass(slots=True)
 class RefreshGrant:
-    """What a refresh token stands for. `family` is shared by every token that descends from one sign-in."""
+    """What a refresh token stands for."""
 
     user: User
     client_id: str
     scopes: frozenset[str]
     issued: datetime
     expires: datetime
-    family: str
+    spa: bool = False
     spent: bool = False
 
 
@@ -116,7 +116,12 @@ def challenge_of(verifier: str, method: str) -> str:
 
 @cache
 def signing_key() -> SigningKey:
-    """Return this process's key with a self-signed certificate; making one takes a tenth of a second."""
+    """Return the key that every sandbox of this process begins with; making one takes a tenth of a second."""
+    return new_signing_key()
+
+
+def new_signing_key() -> SigningKey:
+    """Return a new key with a self-signed certificate."""
     private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "accounts.accesscontrol.windows.net")])
     start = datetime(2020, 1, 1)  # noqa: DTZ001 - x509 wants naive UTC
@@ -133,7 +138,8 @@ class Issuer:
 
     clock: Clock
     switches: Switches
-    key: SigningKey = field(default_factory=signing_key)
+    # The newest signs; the others are still published for a while.
+    keys: list[SigningKey] = field(default_factory=lambda: [signing_key()])
     access: dict[str, AccessGrant] = field(default_factory=dict)
     refresh: dict[str, RefreshGrant] = field(default_factory=dict)
     codes: dict[str, CodeGrant] = field(default_factory=dict)
@@ -216,16 +222,28 @@ class Issuer:
         return self._sign(claims, {})
 
     def _sign(self, claims: dict[str, Any], headers: dict[str, Any]) -> str:
-        return jwt.encode(
-            claims, self.key.private, algorithm="RS256", headers={"kid": self.key.id, "x5t": self.key.id, **headers}
-        )
+        key = self.keys[-1]
+        return jwt.encode(claims, key.private, algorithm="RS256", headers={"kid": key.id, "x5t": key.id, **headers})
 
-    def refresh_token(self, user: User, client_id: str, scopes: frozenset[str], family: str | None = None) -> str:
-        """Return a refresh token: long, opaque, and for personal accounts with characters that a form must escape."""
+    def refresh_token(
+        self,
+        user: User,
+        client_id: str,
+        scopes: frozenset[str],
+        *,
+        parent: RefreshGrant | None = None,
+        spa: bool = False,
+    ) -> str:
+        """Return a refresh token: long, opaque, and for personal accounts with characters that a form must escape.
+
+        A single-page application's lives for a day, and those that descend from it no longer.
+        """
         now = self.clock.now()
-        expires = now + timedelta(seconds=self.switches.refresh_token_seconds)
+        expires = now + (timedelta(days=1) if spa else timedelta(seconds=self.switches.refresh_token_seconds))
+        if parent is not None and parent.spa:
+            spa, expires = True, parent.expires
         token = f"M.C542_BAY.0.U.-{opaque('', 380)}*!{opaque('', 24)}$$" if user.personal else "1.AX" + opaque("", 900)
-        self.refresh[token] = RefreshGrant(user, client_id, scopes, now, expires, family or str(uuid.uuid4()))
+        self.refresh[token] = RefreshGrant(user, client_id, scopes, now, expires, spa)
         return token
 
     def code(self, grant: CodeGrant) -> str:
@@ -241,6 +259,11 @@ class Issuer:
         for token in hit:
             self.access[token] = replace(self.access[token], expires=now)
         return len(hit)
+
+    def rotate_key(self) -> str:
+        """Sign with a new key from now on and return its id. Microsoft does so unannounced."""
+        self.keys = [*self.keys[-1:], new_signing_key()]
+        return self.keys[-1].id
 
     def revoke_refresh(self, user: User) -> None:
         """Revoke every refresh token that `user` has, as *revoke sessions* does."""

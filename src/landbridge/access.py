@@ -12,7 +12,7 @@ from jwt.types import Options
 
 from landbridge.clock import Clock
 from landbridge.errors import Forbidden, Unauthenticated
-from landbridge.projects import ProjectFacts, Projects, api_key_hash
+from landbridge.projects import ProjectFacts, Projects, api_key_hash, is_user_id
 from landbridge.settings import Settings
 from landbridge.store import projects as store
 from landbridge.store.database import EVERYTHING, Database
@@ -110,8 +110,10 @@ class Access:
         claims, key = _claims(token, _candidates(token, project, self._clock.now()))
         expires_at = self._check_times(claims)
         user_id = claims["sub"]
-        if not isinstance(user_id, str) or not 0 < len(user_id) <= 255:
-            raise Unauthenticated("The user token's `sub` must be a text of 1 to 255 characters.")
+        if not isinstance(user_id, str) or not is_user_id(user_id):
+            raise Unauthenticated(
+                "The user token's `sub` must be a text of 1 to 255 characters without control characters."
+            )
         self._check_audience(claims, project.id)
         return Caller(project.id, user_id, min(expires_at, key.expires_at or expires_at) + LEEWAY)
 

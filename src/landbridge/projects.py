@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from ipaddress import IPv6Address
 from typing import Any
+from unicodedata import category
 from uuid import uuid4
 
 import jwt
@@ -174,8 +175,8 @@ class Projects:
 
     async def user_token(self, project_id: str, user_id: str, lifetime: timedelta) -> str:
         """Return a token for trying out as `user_id`, signed by a key of its own that ends with it."""
-        if not 0 < len(user_id) <= 255:
-            raise InvalidRequest("A user id has 1 to 255 characters.")
+        if not is_user_id(user_id):
+            raise InvalidRequest("A user id has 1 to 255 characters, none of them control characters.")
         key, private = await self.create_signing_key(project_id, "ES256", lifetime=lifetime)
         now = self._clock.now()
         claims = {"sub": user_id, "iat": now, "exp": now + lifetime, "aud": f"useparagon.com/{project_id}"}
@@ -306,6 +307,11 @@ class Projects:
 def api_key_hash(text: str) -> str:
     """Return the digest by which an API key is stored; the key is 256 random bits, so a fast hash is enough."""
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def is_user_id(text: str) -> bool:
+    """Return whether a product may name a user so: in 1 to 255 characters that every database and header can hold."""
+    return 0 < len(text) <= 255 and not any(category(character) in {"Cc", "Cs"} for character in text)
 
 
 def origin(text: str) -> str:

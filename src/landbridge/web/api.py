@@ -88,7 +88,7 @@ class ApiKeyIn(Given):
     """A new API key, for one project or, without one, for all."""
 
     name: str = Field(max_length=200)
-    project_id: str | None = None
+    project_id: str | None = Field(default=None, pattern=r"^[0-9a-f-]{36}$")
 
 
 class ApiKeyOut(BaseModel):

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
+from starlette.exceptions import HTTPException
 
 from landbridge.errors import InvalidRequest, LandbridgeError, NotFound, StoreFailed, TooLarge
 from landbridge.settings import Settings
@@ -20,7 +21,10 @@ from landbridge.web.rooms import Rooms
 log = structlog.get_logger(__name__)
 
 MOST_HEADER_BYTES = 32 << 10
-"""How much a request's headers may hold together."""
+"""How much a request's headers and its address may hold together."""
+
+MOST_BODY_BYTES = 1 << 20
+"""How long a body may be that is read whole: every one but a proxied one."""
 
 _PROJECT = re.compile(r"^/(?:v2/)?projects/([^/]{1,64})/")
 _METHODS = b"GET, POST, PUT, PATCH, DELETE, HEAD"
@@ -53,12 +57,13 @@ class Gate:
         origin = header(scope["headers"], b"origin")
         answer = _Answer(send, origin)
         try:
-            if sum(len(name) + len(value) for name, value in scope["headers"]) > MOST_HEADER_BYTES:
-                raise TooLarge(f"The headers hold more than {MOST_HEADER_BYTES} bytes.")
+            _check_head(scope)
             if origin and await self._is_preflight_or_stranger(scope, answer, origin):
                 return
-            is_proxied = ROUTE.match(scope["raw_path"])
-            await (self._proxied if is_proxied else self._framework)(scope, receive, answer)
+            if ROUTE.match(scope["raw_path"]):
+                await self._proxied(scope, receive, answer)
+            else:
+                await self._framework(scope, _bounded(receive), answer)
         except LandbridgeError as error:
             await answer.fail(error)
         except Exception:
@@ -131,6 +136,32 @@ class _Answer:
         headers.append((b"content-length", str(len(body)).encode()))
         await self({"type": "http.response.start", "status": status, "headers": headers})
         await self({"type": "http.response.body", "body": body})
+
+
+def _check_head(scope: Any) -> None:  # Any: ASGI's own types are open dicts
+    """Raise for a request whose headers or address nobody sends who means well."""
+    size = len(scope["raw_path"]) + len(scope["query_string"])
+    if size + sum(len(name) + len(value) for name, value in scope["headers"]) > MOST_HEADER_BYTES:
+        raise TooLarge(f"The headers and the address hold more than {MOST_HEADER_BYTES} bytes.")
+    if b"%00" in scope["raw_path"] or b"%00" in scope["query_string"]:  # PostgreSQL keeps no such text
+        raise InvalidRequest("The address holds a NUL character (%00).")
+
+
+def _bounded(receive: Any) -> Any:  # Any: an ASGI callable, both
+    """Return `receive` for a route that reads its body whole, and so must not be sent more than we want to hold."""
+    taken = 0
+
+    async def bounded() -> Any:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if (
+            taken > MOST_BODY_BYTES
+        ):  # the framework's own error, since it takes any other for a body that it cannot read
+            raise HTTPException(413, f"The body is longer than {MOST_BODY_BYTES} bytes.")
+        return message
+
+    return bounded
 
 
 def _cors(origin: str) -> Headers:

@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 
 from landbridge import __version__
-from landbridge.errors import InvalidRequest, LandbridgeError, NotFound
+from landbridge.errors import InvalidRequest, LandbridgeError, NotFound, TooLarge
 from landbridge.web import api, oauth, sdk
 from landbridge.web.answers import error_answer
 from landbridge.web.gate import Gate
@@ -97,9 +97,18 @@ def _add_error_handlers(framework: FastAPI) -> None:
 
     async def http(_request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        body = (NotFound if error.status_code == 404 else InvalidRequest)(str(error.detail)).body()
+        kind = {404: NotFound, 413: TooLarge}.get(error.status_code, InvalidRequest)
+        body = kind(str(error.detail)).body()
         return JSONResponse({**body, "status": error.status_code}, error.status_code, headers=error.headers)
 
-    handlers: dict[Any, Any] = {LandbridgeError: ours, RequestValidationError: invalid, HTTPException: http}
+    async def unexpected(_request: Request, error: Exception) -> Response:
+        raise error  # the gate says it in the documented shape, which the framework's own answer has not
+
+    handlers: dict[Any, Any] = {
+        LandbridgeError: ours,
+        RequestValidationError: invalid,
+        HTTPException: http,
+        Exception: unexpected,
+    }
     for kind, handler in handlers.items():
         framework.add_exception_handler(kind, handler)

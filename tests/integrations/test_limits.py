@@ -1,0 +1,104 @@
+"""What is too long, or what no database can keep, is refused before anything is done for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+from tests.integrations.landbridge import Place
+from tests.integrations.person import Answer, Person
+from yarl import URL
+
+from landbridge.web.gate import MOST_BODY_BYTES
+
+
+async def request(landbridge: Place, method: str, path: str, token: str = "", body: object = None) -> Answer:
+    """Send a request with its path as it is written."""
+    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+    url = URL(landbridge.url + path, encoded=True)
+    async with landbridge.http.request(method, url, headers=headers, data=body) as answer:
+        return Answer(answer.status, answer.headers, await answer.read())
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_body_that_would_be_read_whole_is_not_read_past_its_limit(landbridge: Place) -> None:
+    person, size = await landbridge.person(), 64 * MOST_BODY_BYTES
+    read = 0
+
+    async def pieces() -> AsyncIterator[bytes]:
+        nonlocal read
+        while read < size:
+            read += 1 << 16
+            yield b" " * (1 << 16)
+
+    for path, token in (("/api/v1/projects", ""), (f"/projects/{person.project}/sdk/credentials", person.token)):
+        answer = await request(landbridge, "POST", path, token, pieces())
+
+        assert (answer.status, answer.code) == (413, "too_large")
+        assert read < size / 2
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_an_address_counts_with_the_headers(landbridge: Place) -> None:
+    answer = await request(landbridge, "GET", "/healthz?" + "x" * 40_000)
+
+    assert (answer.status, answer.code) == (413, "too_large")
+
+
+async def test_a_nul_in_an_address_is_refused_on_every_database(landbridge: Place) -> None:
+    person = await landbridge.person()
+    sdk = f"/projects/{person.project}/sdk"
+    nonce = f"{sdk}/actions/oauth-nonce?userToken={person.token}"
+    for path in (
+        "/projects/%00/sdk/actions/oauth-nonce",
+        f"{nonce}&action=%00",
+        f"{sdk}/actions/session-id/%00",
+        f"{sdk}/credentials/%00",
+        f"/v2{sdk}/actions/build-oauth?action=%00&oauthMetaKeyId=a",
+    ):
+        answer = await request(landbridge, "GET", path, person.token)
+
+        assert (answer.status, answer.code) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize("value", ["NaN", "-Infinity", "1e999", r'"\ud800"', r'{"\udfff": 1}'])
+async def test_json_that_could_not_be_sent_again_is_not_kept(landbridge: Place, value: str) -> None:
+    person = await landbridge.person()
+
+    refused = await set_meta(landbridge, person, value)
+
+    assert (refused.status, refused.code) == (400, "invalid_request")
+    assert (await person.send("GET", f"/projects/{person.project}/sdk/me")).json["meta"] == {}
+
+
+async def test_json_of_any_language_is_kept_as_it_is(landbridge: Place) -> None:
+    person = await landbridge.person()
+    value = ["Grüße 👋🏽", "\u0000", 1e300, None]
+
+    await set_meta(landbridge, person, json.dumps(value))
+
+    assert (await person.send("GET", f"/projects/{person.project}/sdk/me")).json["meta"] == {"it": value}
+
+
+async def set_meta(landbridge: Place, person: Person, value: str) -> Answer:
+    path = f"/projects/{person.project}/sdk/me"
+    return await request(landbridge, "PATCH", path, person.token, f'{{"meta": {{"it": {value}}}}}')
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_an_unexpected_failure_has_the_documented_shape_and_an_id_to_find_it_by(
+    landbridge: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person = await landbridge.person()
+
+    async def broken(*_: object) -> None:
+        raise RuntimeError("a defect that quotes a secret")
+
+    monkeypatch.setattr(landbridge.house.accounts, "user", broken)
+
+    answer = await person.send("GET", f"/projects/{person.project}/sdk/me")
+
+    assert (answer.status, answer.code) == (500, "internal_error")
+    assert len(answer.json["meta"]["requestId"]) == 16
+    assert b"defect" not in answer.body

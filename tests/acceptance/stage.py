@@ -222,6 +222,12 @@ class Project:
         token: str = made["token"]
         return token
 
+    async def revoke_tokens(self) -> None:
+        """End every user token, by revoking the keys that signed them."""
+        keys = f"/projects/{self.id}/signing-keys"
+        for key in await self.landbridge.api("GET", keys):
+            await self.landbridge.api("DELETE", f"{keys}/{key['id']}")
+
     async def connections(self, user: str) -> list[Json]:
         """Return what a user has connected, as the operator sees it."""
         found: list[Json] = await self.landbridge.api("GET", f"/projects/{self.id}/connections?user_id={user}")

@@ -165,6 +165,35 @@ async def test_an_origin_that_is_not_allowed_gets_no_cookie_though_it_says_who_i
     assert await cookies(context) == []
 
 
+@pytest.mark.parametrize(("policy", "speaks_for"), [("unsafe-none", ATTACKER), ("same-origin-allow-popups", VICTIM)])
+async def test_the_opener_policy_keeps_strangers_from_commanding_the_sdk(
+    context: BrowserContext, site: Site, project: Project, policy: str, speaks_for: str
+) -> None:
+    """The first row is the SDK's own weakness: the reason for what `docs/reference/sdk.md` asks of the product."""
+    app = await App.visit(context, site.origin(), project, VICTIM, Cross_Origin_Opener_Policy=policy)
+    authenticate = f"await paragon.authenticate({project.id!r}, {await project.token(VICTIM)!r})"
+    command = {
+        "messageType": "SDK_FUNCTION_INVOCATION",
+        "type": "authenticate",
+        "parameters": [project.id, await project.token(ATTACKER)],
+        "id": 1,
+    }
+    strange = await context.new_page()
+    await strange.goto(f"{site.origin(EVIL)}{site.put('A page')}")
+
+    async with strange.expect_popup() as opening:
+        await strange.evaluate("url => { window.opened = window.open(url) }", app.page.url)
+    opened = await opening.value
+    await opened.wait_for_load_state()
+    await App(opened, project, VICTIM).do(authenticate)
+    await strange.evaluate("command => opened.postMessage(command, '*')", command)
+    if speaks_for == ATTACKER:
+        await opened.wait_for_function("paragon.getUser().userId === 'attacker'")
+
+    assert await opened.evaluate("paragon.getUser().userId") == speaks_for
+    assert await strange.evaluate("opened.closed") is (speaks_for == VICTIM)
+
+
 async def test_a_page_of_another_origin_cannot_authenticate(
     context: BrowserContext, site: Site, project: Project
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -98,9 +99,7 @@ async def test_a_user_whose_token_has_ended_is_logged_out(
     context: BrowserContext, site: Site, project: Project
 ) -> None:
     app = await connected(context, site, project)
-    keys = await project.landbridge.api("GET", f"/projects/{project.id}/signing-keys")
-    for key in keys:
-        await project.landbridge.api("DELETE", f"/projects/{project.id}/signing-keys/{key['id']}")
+    await project.revoke_tokens()
 
     error = await app.fails(REQUEST.format("'/me'"))
 
@@ -198,6 +197,16 @@ async def test_settings_of_one_configuration_leave_the_other(
     again = await App.visit(context, site.origin(), project)
     found = await again.do("return paragon.getUser().integrations.onedrive.allConfigurations")
     assert [one["sharedSettings"] for one in found] == [{}, {"folder": "team"}]
+
+
+async def test_what_is_not_here_yet_says_so(context: BrowserContext, site: Site, project: Project) -> None:
+    app = await connected(context, site, project)
+
+    event = await app.fails("await paragon.event('Task Created', { id: 1 })")
+    options = await app.fails("return paragon.getFieldOptions({ integration: 'onedrive', action: 'folders' })")
+
+    assert (json.loads(event["message"])["code"], json.loads(options["message"])["code"]) == ("not_found", "not_found")
+    assert await app.do("return paragon.getUser().authenticated") is True
 
 
 async def test_the_account_is_described(context: BrowserContext, site: Site, project: Project) -> None:

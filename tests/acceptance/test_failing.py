@@ -127,6 +127,15 @@ async def test_a_page_that_cuts_only_strangers_off_can_install(
     assert ended["value"]["credential"]["status"] == "VALID"
 
 
+async def test_a_user_token_that_has_ended_is_told_of(context: BrowserContext, site: Site, project: Project) -> None:
+    app = await App.visit(context, site.origin(), project)
+    await project.revoke_tokens()
+
+    message = await _refused(app, headless=False, button=None)
+
+    assert "token" in message
+
+
 async def test_a_failed_sign_in_can_be_tried_again(context: BrowserContext, site: Site, project: Project) -> None:
     app = await App.visit(context, site.origin(), project)
     await _refused(app, headless=False, button="decline")

@@ -75,6 +75,18 @@ async def test_reconnecting_keeps_ids_and_settings(context: BrowserContext, site
     assert len(await project.connections("user-1")) == 1
 
 
+async def test_without_options_another_account_takes_the_place_of_the_first(
+    context: BrowserContext, site: Site, project: Project
+) -> None:
+    kept = await project.connect("user-1")
+    app = await App.visit(context, site.origin(), project)
+
+    ended = await app.install_headless(account=GRACE)
+
+    assert ended["value"]["event"]["credentialId"] == kept
+    assert [one["account"]["name"] for one in await project.connections("user-1")] == [GRACE]
+
+
 async def test_an_account_that_microsoft_has_cut_off_is_connected_again_in_place(
     context: BrowserContext, site: Site, project: Project
 ) -> None:

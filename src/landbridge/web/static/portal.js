@@ -32,14 +32,6 @@ function paragraphs(text) {
   });
 }
 
-function paragraphs(text) {
-  return text.trim().split(/\n\s*\n/).map((lines) => {
-    const paragraph = document.createElement("p");
-    paragraph.textContent = lines;
-    return paragraph;
-  });
-}
-
 function problemOf(current, connectionError) {
   if (connectionError) {
     const { message } = connectionError.errorResponse || connectionError;

@@ -37,6 +37,7 @@ from landbridge.telemetry import Metrics
 from landbridge.vault import Vault
 from landbridge.web import site
 from landbridge.web.rooms import Rooms
+from landbridge.web.wire import Wire
 from landbridge.worker import Worker, every
 
 log = structlog.get_logger(__name__)
@@ -255,7 +256,7 @@ class _Server(uvicorn.Server):
 def _uvicorn_config(application: object, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         application,  # type: ignore[arg-type]  # an ASGI callable; the gate types its dicts as Any
-        http="httptools",
+        http=Wire,
         ws="none",
         lifespan="off",
         interface="asgi3",

@@ -1,24 +1,28 @@
 """HTTP to the world: one pool, timeouts, and the guard that keeps us from being pointed at private addresses.
 
-The only room that knows the HTTP client. Its errors leave here as ours: `ProviderUnreachable`, `ProviderTimedOut`,
-`OutboundRefused`.
+The only room that uses the HTTP client, `http1`. Its errors leave here as ours: `ProviderUnreachable`,
+`ProviderTimedOut`, `OutboundRefused`.
 """
 
-import contextlib
+import asyncio
 import json
+import re
 import socket
+import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Any, Self
+from urllib.parse import urlencode
 
-import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
+from cachetools import TTLCache
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
+from landbridge import http1
 from landbridge.errors import LandbridgeError, OutboundRefused, ProviderTimedOut, ProviderUnreachable, TooLarge
 from landbridge.settings import Settings
 
@@ -26,7 +30,8 @@ LONGEST_WAIT = timedelta(hours=1)
 """No provider may park us for longer than this."""
 
 _ANSWER_LIMIT = 1 << 20
-_CHUNK = 1 << 18
+_NAMES_KEPT_SECONDS = 30
+_URL = re.compile(r"(https?://[^/?#]+)([^#]*)", re.IGNORECASE)
 _NAT64 = IPv6Network("64:ff9b::/96")
 _NEVER = (IPv6Network("64:ff9b:1::/48"), IPv6Network("::/96"))
 """A network's own NAT64 (RFC 8215) and IPv4-compatible addresses (RFC 4291 §2.5.5.1): some Pythons call them global."""
@@ -53,32 +58,30 @@ class Answer:
 class Stream:
     """An answer whose body is still on its way. Close it when done, or its connection is not used again."""
 
-    __slots__ = ("_response", "headers", "status")
+    __slots__ = ("_incoming", "headers", "status")
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
-        self._response = response
-        self.status = response.status
-        self.headers = response.headers
+    def __init__(self, incoming: http1.Incoming) -> None:
+        self._incoming = incoming
+        self.status = incoming.status
+        self.headers = incoming.headers
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body as it arrives, still encoded as it was sent; reading slowly slows the sender down."""
-        with translated():
-            async for chunk in self._response.content.iter_any():
+        with translated:
+            while chunk := await self._incoming.next_chunk():
                 yield chunk
 
     async def read(self, limit: int = _ANSWER_LIMIT) -> bytes:
         """Return the body up to `limit` bytes."""
-        with translated():
-            body = bytearray()
-            async for chunk in self._response.content.iter_any():
+        body = bytearray()
+        with translated:
+            while len(body) < limit and (chunk := await self._incoming.next_chunk()):
                 body += chunk[: limit - len(body)]
-                if len(body) >= limit:
-                    break
-            return bytes(body)
+        return bytes(body)
 
     def close(self) -> None:
-        """Give the connection back if the body was read to its end, else close it."""
-        self._response.release()
+        """Give the connection back if the body came to its end, else close it."""
+        self._incoming.close()
 
 
 class AddressGuard:
@@ -98,15 +101,6 @@ class AddressGuard:
             if not candidate.is_global or candidate.is_multicast or any(candidate in network for network in _NEVER):
                 raise OutboundRefused(f"“{host}” is at a private address, which is never called.")
 
-    def check_literal(self, url: URL) -> None:
-        """Raise `OutboundRefused` if the URL names a private address directly; names are checked when resolved."""
-        host = url.host or ""
-        try:
-            ip_address(host)
-        except ValueError:
-            return
-        self.check(host, url.port or 0, host)
-
 
 def _faces(address: Address) -> Iterator[Address]:
     """Yield the addresses that packets to `address` may really reach: itself, and what is embedded in it."""
@@ -121,24 +115,30 @@ def _faces(address: Address) -> Iterator[Address]:
     yield address
 
 
-class _GuardedResolver(AbstractResolver):
+class _GuardedResolver:
     """Resolves names and lets only permitted addresses through: what was checked is what is connected to."""
 
     def __init__(self, guard: AddressGuard) -> None:
         self._guard = guard
-        self._resolver = aiohttp.ThreadedResolver()
+        self._known: TTLCache[tuple[str, int], list[tuple[int, str]]] = TTLCache(maxsize=1000, ttl=_NAMES_KEPT_SECONDS)
 
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        """Return the addresses of `host`, or raise `OutboundRefused` if one of them is not permitted."""
-        found = await self._resolver.resolve(host, port, family)
-        for result in found:
-            self._guard.check(host, port, result["host"])
-        return found
+    async def resolve(self, host: str, port: int) -> list[tuple[int, str]]:
+        """Return the family and address of each place that `host` stands for; a literal address stands for itself.
 
-    async def close(self) -> None:
-        """Nothing is held open."""
+        Raises `OutboundRefused` if one of them is not permitted.
+        """
+        known = self._known.get((host, port))
+        if known is None:
+            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            known = [(family, str(place[0])) for family, _, _, _, place in found]
+            for _, address in known:
+                self._guard.check(host, port, address)
+            self._known[host, port] = known
+        return known
+
+    def forget(self) -> None:
+        """Ask anew from now on."""
+        self._known.clear()
 
 
 class Outbound:
@@ -146,51 +146,29 @@ class Outbound:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._guard = AddressGuard(settings)
-        self._session: aiohttp.ClientSession | None = None
+        self._resolver = _GuardedResolver(AddressGuard(settings))
+        self._client: http1.Client | None = None
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                resolver=_GuardedResolver(self._guard), limit=1000, ttl_dns_cache=30, keepalive_timeout=60
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            read_bufsize=_CHUNK,
-            max_line_size=32 << 10,
-            max_field_size=32 << 10,
-            timeout=aiohttp.ClientTimeout(total=None, connect=30, sock_connect=10, sock_read=300),
-            skip_auto_headers=("User-Agent", "Content-Type", "Accept-Encoding", "Accept"),
-        )
+        self._client = http1.Client(self._resolver.resolve)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._session:
-            await self._session.close()
+        if self._client:
+            await self._client.close()
 
     async def open(
-        self, method: str, url: str, headers: Mapping[str, str] | CIMultiDict[str], body: Any = None
-    ) -> Stream:  # Any: bytes, or an async iterator of them
+        self, method: str, url: str, headers: Mapping[str, str] | CIMultiDict[str], body: http1.Body = None
+    ) -> Stream:
         """Send a request, its body streamed, and return as soon as the answer's headers are here.
 
         `url` is sent as it is written, without another encoding. Redirects are answers like any other. Raises
         `OutboundRefused`, `ProviderUnreachable`, `ProviderTimedOut`; what reading `body` raises comes through.
         """
-        assert self._session, "enter the pool before using it"
-        failures: list[Exception] = []
-        given = _noting(body, failures) if isinstance(body, AsyncIterator) else body
-        try:
-            with translated():
-                target = _target(url, encoded=True)
-                self._guard.check_literal(target)
-                response = await self._session.request(
-                    method, target, headers=headers, data=given, allow_redirects=False
-                )
-        except LandbridgeError:
-            if failures:
-                raise failures[0] from None
-            raise
-        return Stream(response)
+        assert self._client, "enter the pool before using it"
+        host, target = _target(url)
+        with translated:
+            return Stream(await self._client.send(method, host, target, headers, body))
 
     async def call(
         self,
@@ -202,63 +180,79 @@ class Outbound:
         within: timedelta = timedelta(seconds=20),
     ) -> Answer:
         """Send a small request and return its answer whole. Raises what `open` raises, and `TooLarge`."""
-        assert self._session, "enter the pool before using it"
-        with translated():
-            target = _target(url)
-            self._guard.check_literal(target)
-            async with self._session.request(
-                method,
-                target,
-                headers={"User-Agent": self._settings.user_agent, "Accept-Encoding": "identity", **(headers or {})},
-                data=form,
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=within.total_seconds()),
-            ) as response:
-                body = await response.content.read(_ANSWER_LIMIT + 1)
-                while len(body) <= _ANSWER_LIMIT and (more := await response.content.read(_ANSWER_LIMIT)):
-                    body += more
+        sent = CIMultiDict({"User-Agent": self._settings.user_agent, "Accept-Encoding": "identity", **(headers or {})})
+        if form is not None:
+            sent["Content-Type"] = "application/x-www-form-urlencoded"
+        with translated:
+            async with asyncio.timeout(within.total_seconds()):
+                answer = await self.open(method, _quoted(url), sent, urlencode(form).encode() if form else None)
+                try:
+                    body = await answer.read(_ANSWER_LIMIT + 1)
+                finally:
+                    answer.close()
         if len(body) > _ANSWER_LIMIT:
-            raise TooLarge(f"{target.host} answered with more than {_ANSWER_LIMIT} bytes.")
-        return Answer(response.status, response.headers, body)
+            raise TooLarge(f"{URL(url).host} answered with more than {_ANSWER_LIMIT} bytes.")
+        return Answer(answer.status, answer.headers, body)
 
 
-async def _noting(body: AsyncIterator[bytes], failures: list[Exception]) -> AsyncIterator[bytes]:
-    """Yield a body, and note what reading it raises: the client would turn that into an error of its own."""
+_NO_URL = "This is not a URL that can be called"
+
+
+def _quoted(url: str) -> str:
     try:
-        async for chunk in body:
-            yield chunk
-    except Exception as error:
-        failures.append(error)
-        raise
-
-
-def _target(url: str, *, encoded: bool = False) -> URL:
-    """Return a URL that can be called, or raise `OutboundRefused`: names are held to what the resolver can spell."""
-    try:
-        target = URL(url, encoded=encoded)
-        (target.host or "").encode("idna")
+        return str(URL(url))
     except ValueError:
-        raise OutboundRefused("This is not a URL that can be called.") from None
-    if target.scheme not in {"http", "https"} or not target.host:
-        raise OutboundRefused("This is not a URL that can be called: it needs http or https, and a host.")
-    return target
+        raise OutboundRefused(f"{_NO_URL}.") from None
 
 
-@contextlib.contextmanager
-def translated() -> Iterator[None]:
-    """Turn the HTTP client's errors into ours, most specific first."""
+def _target(url: str) -> tuple[http1.Host, str]:
+    """Return whom a URL leads to and what is asked of them, or raise `OutboundRefused`."""
+    found = _URL.match(url)
+    if not found:
+        raise OutboundRefused(f"{_NO_URL}: it needs http or https, and a host.")
+    rest: str = found[2]
+    return _host(found[1]), rest if rest.startswith("/") else f"/{rest}"
+
+
+@lru_cache(maxsize=1000)
+def _host(origin: str) -> http1.Host:
+    """Return the host of an origin; names are held to what the resolver can spell."""
     try:
-        yield
-    except TimeoutError as error:
-        raise ProviderTimedOut("The provider took too long to answer.") from error
-    except aiohttp.InvalidURL as error:
-        raise OutboundRefused("This is not a URL that can be called.") from error
-    except aiohttp.ClientConnectorCertificateError as error:
-        raise ProviderUnreachable("The provider's certificate is not valid.") from error
-    except aiohttp.ClientConnectorError as error:
-        raise ProviderUnreachable(f"No connection to {error.host} could be made.") from error
-    except (aiohttp.ClientError, ConnectionError) as error:
-        raise ProviderUnreachable("The provider broke the connection off.") from error
+        url = URL(origin)
+        (url.host or "").encode("idna")
+    except ValueError:
+        raise OutboundRefused(f"{_NO_URL}.") from None
+    if not url.raw_host or not url.port or url.user is not None or url.password is not None:
+        raise OutboundRefused(f"{_NO_URL}: it needs a host, and no password.")
+    return http1.Host(url.scheme, url.raw_host, url.port)
+
+
+class _Translated:
+    """Turns the HTTP client's errors into ours, most specific first."""
+
+    def __enter__(self) -> None:
+        """Nothing is prepared."""
+
+    def __exit__(self, _kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
+        if error is not None and (ours := _ours(error)):
+            raise ours from error
+
+
+translated = _Translated()
+
+
+def _ours(error: BaseException) -> LandbridgeError | None:
+    if isinstance(error, TimeoutError):
+        return ProviderTimedOut("The provider took too long to answer.")
+    if isinstance(error, http1.Unsendable):
+        return OutboundRefused(f"{_NO_URL}: {error}")
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return ProviderUnreachable("The provider's certificate is not valid.")
+    if isinstance(error, http1.Unreached):
+        return ProviderUnreachable(str(error))
+    if isinstance(error, (ConnectionError, ssl.SSLError)):
+        return ProviderUnreachable("The provider broke the connection off.")
+    return None
 
 
 def retry_after(value: str | None, *, now: datetime) -> timedelta | None:

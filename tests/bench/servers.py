@@ -62,7 +62,9 @@ def nginx(configuration: str, folder: Path, **words: object) -> Iterator[Server]
     command = (program, "-e", "stderr", "-p", folder, "-c", folder / "nginx.conf", *user)
     with _running(command, folder) as process:
         _await_port(port, process)
-        yield Server(f"http://127.0.0.1:{port}", processes.children(process.pid)[0])
+        while not (workers := processes.children(process.pid)):
+            time.sleep(0.01)
+        yield Server(f"http://127.0.0.1:{port}", workers[0])
 
 
 @contextlib.contextmanager

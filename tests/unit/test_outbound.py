@@ -6,12 +6,9 @@ from email.utils import format_datetime
 from typing import Any
 
 import aiohappyeyeballs
-import aiohttp
 import pytest
-from aiohttp.abc import AbstractResolver, ResolveResult
 from hypothesis import example, given
 from hypothesis import strategies as st
-from yarl import URL
 
 from landbridge.errors import OutboundRefused, ProviderUnreachable
 from landbridge.outbound import LONGEST_WAIT, AddressGuard, Outbound, retry_after
@@ -143,20 +140,12 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     """What the resolver says of a name, one answer after the other; the last one stays. `*` is every other name."""
     given: dict[str, list[str]] = {}
 
-    class Resolver(AbstractResolver):
-        async def resolve(
-            self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-        ) -> list[ResolveResult]:
-            left = given.get(host) or given["*"]
-            address = left.pop(0) if len(left) > 1 else left[0]
-            return [
-                ResolveResult(hostname=host, host=one, port=port, family=socket.AF_INET, proto=0, flags=0)
-                for one in address.split(" ")
-            ]
+    def getaddrinfo(host: str, port: int, *_: Any, **__: Any) -> list[Any]:  # Any: as the socket module has it
+        left = given.get(host) or given["*"]
+        address = left.pop(0) if len(left) > 1 else left[0]
+        return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (one, port)) for one in address.split(" ")]
 
-        async def close(self) -> None: ...
-
-    monkeypatch.setattr(aiohttp, "ThreadedResolver", Resolver)
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     return given
 
 
@@ -211,9 +200,7 @@ async def test_every_new_answer_of_the_resolver_is_checked_again(
     async with Outbound(Settings()) as outbound:
         with pytest.raises(ProviderUnreachable):
             await outbound.call("GET", "https://rebind.example/")
-        assert outbound._session
-        assert isinstance(outbound._session.connector, aiohttp.TCPConnector)
-        outbound._session.connector.clear_dns_cache()  # as after thirty seconds
+        outbound._resolver.forget()  # as after thirty seconds
         with pytest.raises(OutboundRefused):
             await outbound.call("GET", "https://rebind.example/")
     assert connected == [PUBLIC]
@@ -257,10 +244,16 @@ async def test_what_is_no_http_url_is_refused(url: str, connected: list[str]) ->
     assert connected == []
 
 
-def test_a_literal_is_checked_with_the_port_that_its_scheme_implies() -> None:
-    guard("127.0.0.1:443").check_literal(URL("https://127.0.0.1/"))
-    with pytest.raises(OutboundRefused):
-        guard("127.0.0.1:443").check_literal(URL("http://127.0.0.1/"))
+async def test_a_literal_is_checked_with_the_port_that_its_scheme_implies(
+    answers: dict[str, list[str]], connected: list[str]
+) -> None:
+    answers["127.0.0.1"] = ["127.0.0.1"]
+    async with Outbound(Settings(outbound_allow=("127.0.0.1:443",))) as outbound:
+        with pytest.raises(ProviderUnreachable):
+            await outbound.open("GET", "https://127.0.0.1/", {})
+        with pytest.raises(OutboundRefused):
+            await outbound.open("GET", "http://127.0.0.1/", {})
+    assert connected == ["127.0.0.1"]
 
 
 NUMBERS = st.floats().map(str) | st.integers().map(str) | st.decimals(allow_nan=True).map(str)

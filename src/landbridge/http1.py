@@ -1,0 +1,479 @@
+"""HTTP/1.1 spoken to the world: connections that are kept, one exchange at a time on each, bodies streamed both ways.
+
+A general client spends most of a small request's time on what a proxy does not want: cookies, redirects, encodings,
+sessions, traces. This one writes what it is given and hands on what comes; parsing is `httptools`'. It raises kinds of
+`OSError`: those below, `TimeoutError`, `ssl.SSLError`; and `Unsendable`.
+"""
+
+import asyncio
+import contextlib
+import re
+import socket
+import ssl
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import NamedTuple, cast
+
+import aiohappyeyeballs
+import httptools
+from multidict import CIMultiDict, CIMultiDictProxy
+
+Body = bytes | AsyncIterator[bytes] | None
+
+CONNECT_SECONDS = 10
+SILENT_SECONDS = 300
+"""How long a provider may say nothing, and take nothing, in the midst of an exchange."""
+
+KEPT_SECONDS = 60
+_MOST_KEPT = 256
+_LOOK_EVERY = 5.0
+_LARGEST_HEAD = 64 << 10
+_READ_AHEAD = 512 << 10
+_REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+_EXPECT_BODY = frozenset({"POST", "PUT", "PATCH"})
+_UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_UNSAFE_TARGET = re.compile(r"[^\x21-\x7e]")
+
+
+class Unsendable(ValueError):
+    """What is to be sent cannot be written in HTTP."""
+
+
+class Unreached(ConnectionError):
+    """No connection could be made."""
+
+
+class Malformed(ConnectionError):
+    """What came is not HTTP."""
+
+
+class BrokenOff(ConnectionError):
+    """The other side hung up before the end."""
+
+
+class Host(NamedTuple):
+    """Whom a connection leads to."""
+
+    scheme: str
+    name: str
+    port: int
+
+
+Resolve = Callable[[str, int], Awaitable[list[tuple[int, str]]]]
+"""Returns the address family and address of each place that a name stands for."""
+
+
+class Incoming:
+    """An answer: its head, and its body as it comes. Close it, or its connection is not used again."""
+
+    __slots__ = ("_connection", "_give_back", "headers", "status")
+
+    def __init__(
+        self, status: int, headers: CIMultiDictProxy[str], connection: "_Connection", give_back: Callable[[], None]
+    ) -> None:
+        self.status = status
+        self.headers = headers
+        self._connection = connection
+        self._give_back = give_back
+
+    async def next_chunk(self) -> bytes:
+        """Return what came of the body since the last time, or b"" at its end; reading slowly slows the sender down."""
+        return await self._connection.next_chunk()
+
+    def close(self) -> None:
+        """Give the connection back if all was said on both sides, else close it."""
+        give_back, self._give_back = self._give_back, _nothing
+        give_back()
+
+
+def _nothing() -> None:
+    """What is left to do after it was done."""
+
+
+class Client:
+    """A pool of connections; one for each event loop."""
+
+    def __init__(self, resolve: Resolve) -> None:
+        self._resolve = resolve
+        self._loop = asyncio.get_running_loop()
+        self._tls = ssl.create_default_context()
+        self._kept: dict[Host, deque[_Connection]] = {}
+        self._all: set[_Connection] = set()
+        self._look = self._loop.call_later(_LOOK_EVERY, self._look_around)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        self._look.cancel()
+        for connection in list(self._all):
+            connection.abort(BrokenOff("The pool was closed."))
+        await asyncio.sleep(0)  # in which the event loop closes them
+
+    async def send(
+        self, method: str, host: Host, target: str, headers: Mapping[str, str] | CIMultiDict[str], body: Body
+    ) -> Incoming:
+        """Send a request, and return its answer as soon as the answer's head is here.
+
+        A kept connection may turn out to have been closed by the other side; what can be repeated is then sent again on
+        a new one. What reading `body` raises comes through.
+        """
+        head, is_chunked = _head(method, host, target, headers, body)
+        connection = self._take(host)
+        if connection is not None:
+            try:
+                return await self._exchange(connection, host, method, head, is_chunked, body)
+            except BrokenOff:
+                if not connection.was_stale or method not in _REPEATABLE or isinstance(body, AsyncIterator):
+                    raise
+        connection = await self._connect(host)
+        return await self._exchange(connection, host, method, head, is_chunked, body)
+
+    async def _exchange(
+        self, connection: "_Connection", host: Host, method: str, head: bytes, is_chunked: bool, body: Body
+    ) -> Incoming:
+        try:
+            status, headers = await connection.exchange(method, head, body, is_chunked=is_chunked)
+        except BaseException:
+            connection.abort(BrokenOff("The exchange was given up."))
+            raise
+        return Incoming(status, headers, connection, lambda: self._give_back(host, connection))
+
+    def _take(self, host: Host) -> "_Connection | None":
+        kept = self._kept.get(host)
+        while kept:
+            connection = kept.pop()
+            if connection.is_idle:
+                return connection
+        return None
+
+    def _give_back(self, host: Host, connection: "_Connection") -> None:
+        kept = self._kept.setdefault(host, deque())
+        if connection.is_idle and len(kept) < _MOST_KEPT:
+            connection.touch()
+            kept.append(connection)
+        else:
+            connection.abort(BrokenOff("The answer was not read to its end."))
+
+    async def _connect(self, host: Host) -> "_Connection":
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                connection = await self._connected(host)
+        except (TimeoutError, ssl.SSLError):
+            raise
+        except OSError as error:
+            raise Unreached(f"No connection to {host.name} could be made.") from error
+        self._all.add(connection)
+        return connection
+
+    async def _connected(self, host: Host) -> "_Connection":
+        """Connect to one of the places that the resolver let through, and to nowhere else."""
+        places = [
+            (family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, host.port))
+            for family, address in await self._resolve(host.name, host.port)
+        ]
+        connected = await aiohappyeyeballs.start_connection(
+            places, happy_eyeballs_delay=0.25, interleave=1, loop=self._loop
+        )
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        is_tls = host.scheme == "https"
+        _, connection = await self._loop.create_connection(
+            lambda: _Connection(self._loop, self._all.discard),
+            sock=connected,
+            ssl=self._tls if is_tls else None,
+            server_hostname=host.name if is_tls else None,
+        )
+        return connection
+
+    def _look_around(self) -> None:
+        """Close what was kept for long, and end what was silent for long: one timer serves all connections."""
+        now = self._loop.time()
+        for host, kept in list(self._kept.items()):
+            while kept and not (kept[0].is_idle and kept[0].quiet_since > now - KEPT_SECONDS):
+                kept.popleft().abort(BrokenOff("The connection was kept long enough."))
+            if not kept:
+                del self._kept[host]
+        for connection in list(self._all):
+            if connection.waits and connection.quiet_since < now - SILENT_SECONDS:
+                connection.abort(TimeoutError(f"Nothing came for {SILENT_SECONDS} seconds."))
+        self._look = self._loop.call_later(_LOOK_EVERY, self._look_around)
+
+
+def _head(
+    method: str, host: Host, target: str, headers: Mapping[str, str] | CIMultiDict[str], body: Body
+) -> tuple[bytes, bool]:
+    """Return a request's head as it is sent, and whether its body is sent in chunks."""
+    if _UNSAFE_TARGET.search(target) or not method.isalpha():
+        raise Unsendable("The request line holds what no request line may hold.")
+    if not isinstance(headers, CIMultiDict):
+        headers = CIMultiDict(headers)
+    lines = [f"{method} {target} HTTP/1.1"]
+    if "host" not in headers:
+        lines.append(f"Host: {_authority(host)}")
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    has_length = "content-length" in headers
+    is_chunked = not has_length and body is not None and not isinstance(body, bytes)
+    if is_chunked:
+        lines.append("Transfer-Encoding: chunked")
+    elif not has_length and (body or method in _EXPECT_BODY):
+        lines.append(f"Content-Length: {len(body) if isinstance(body, bytes) else 0}")
+    text = "\n".join(lines)
+    if text.count("\n") != len(lines) - 1 or _UNSAFE.search(text):
+        raise Unsendable("A header holds what no header may hold.")
+    try:
+        return (text.replace("\n", "\r\n") + "\r\n\r\n").encode("latin-1"), is_chunked
+    except UnicodeEncodeError:
+        raise Unsendable("A header holds letters that no header may hold.") from None
+
+
+def _authority(host: Host) -> str:
+    name = f"[{host.name}]" if ":" in host.name else host.name
+    return name if host.port == {"http": 80, "https": 443}[host.scheme] else f"{name}:{host.port}"
+
+
+class _Connection(asyncio.Protocol):
+    """One connection, and the exchange that is under way on it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, on_lost: Callable[["_Connection"], None]) -> None:
+        self._loop = loop
+        self._on_lost = on_lost
+        self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._error: BaseException | None = None
+        self._may_write = asyncio.Event()
+        self._may_write.set()
+        self._is_paused = False
+        self._is_usable = True
+        self._was_used = False
+        self._sending: asyncio.Task[None] | None = None
+        self.was_stale = False
+        self._begin("GET")
+        self._has_end = True
+
+    def _begin(self, method: str) -> None:
+        self._method = method
+        self._head: asyncio.Future[tuple[int, CIMultiDictProxy[str]]] | None = None
+        self._more: asyncio.Future[None] | None = None
+        self._fields: list[tuple[str, str]] = []
+        self._chunks: list[bytes] = []
+        self._head_size = 0
+        self._waiting_size = 0
+        self._come = 0
+        self._length: int | None = None
+        self._missing: int | None = None  # of a body that needs no parser, since its length was told
+        self._ends_by_closing = False
+        self._has_head = False
+        self._has_end = False
+        self.quiet_since = self._loop.time()
+
+    # What the pool asks.
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether a new exchange may begin: all was said on both sides, and the other side means to go on."""
+        is_done = self._has_end and self._sending is None and not self._is_paused
+        return is_done and self._is_usable and self._error is None
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is the other side's turn."""
+        return not self._has_end and not self._is_paused
+
+    def touch(self) -> None:
+        """Count silence from now on."""
+        self.quiet_since = self._loop.time()
+
+    def abort(self, error: BaseException) -> None:
+        """Close at once; whoever waits gets the error."""
+        self._fail(error)
+        if self._transport is not None:
+            self._transport.abort()
+
+    # The exchange.
+
+    async def exchange(
+        self, method: str, head: bytes, body: Body, *, is_chunked: bool
+    ) -> tuple[int, CIMultiDictProxy[str]]:
+        """Send a request, and return the answer's status and headers once they are here."""
+        assert self._transport, "the pool gives out open connections"
+        was_used, self._was_used = self._was_used, True
+        self._begin(method)
+        self._head = self._loop.create_future()
+        if body is None or isinstance(body, bytes):
+            self._transport.write(head + body if body else head)
+        else:
+            self._transport.write(head)
+            self._sending = self._loop.create_task(self._send(body, is_chunked))
+        try:
+            return await self._head
+        except BrokenOff:
+            self.was_stale = was_used and not self._head_size
+            raise
+
+    async def _send(self, body: AsyncIterator[bytes], is_chunked: bool) -> None:
+        """Send a body as it comes; its reader's failures become the exchange's."""
+        assert self._transport
+        try:
+            async for chunk in body:
+                if is_chunked:
+                    self._transport.writelines([b"%x\r\n" % len(chunk), chunk, b"\r\n"])
+                else:
+                    self._transport.write(chunk)
+                self.touch()
+                if not self._may_write.is_set():
+                    await self._may_write.wait()
+                if self._error is not None:
+                    return
+            if is_chunked:
+                self._transport.write(b"0\r\n\r\n")
+            self._sending = None
+        except Exception as error:
+            self.abort(error)
+
+    async def next_chunk(self) -> bytes:
+        """Return what came of the body since the last time, or b"" at its end."""
+        while True:
+            if self._chunks:
+                chunks, self._chunks, self._waiting_size = self._chunks, [], 0
+                if self._is_paused and self._transport:
+                    self._is_paused = False
+                    self.touch()
+                    self._transport.resume_reading()
+                return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            if self._has_end:
+                return b""
+            if self._error is not None:
+                raise self._error
+            self._more = self._loop.create_future()
+            await self._more
+
+    # What the event loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came."""
+        self.quiet_since = self._loop.time()
+        if self._missing is not None:
+            self._take_plain(data)
+            return
+        if self._has_end:
+            self.abort(Malformed("An answer came that nobody asked for."))
+            return
+        if not self._has_head:
+            self._head_size += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self.abort(Malformed("What came is not HTTP."))
+            return
+        if not self._has_head and self._head_size > _LARGEST_HEAD:
+            self.abort(Malformed(f"The answer's head holds more than {_LARGEST_HEAD} bytes."))
+        elif self._has_head and not self._has_end and self._length is not None:
+            self._missing = self._length - self._come  # from here on the parser would only copy
+
+    def _take_plain(self, data: bytes) -> None:
+        assert self._missing is not None
+        self._missing -= len(data)
+        if self._missing < 0:
+            self.abort(Malformed("More came than was told."))
+            return
+        self._add(data)
+        if self._missing == 0:
+            self._missing = None
+            self._parser = httptools.HttpResponseParser(self)
+            self._end()
+
+    def pause_writing(self) -> None:
+        """Wait before sending more."""
+        self._may_write.clear()
+
+    def resume_writing(self) -> None:
+        """Send on."""
+        self.touch()
+        self._may_write.set()
+
+    def eof_received(self) -> bool:
+        """Close when the other side does."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End; some bodies do so properly."""
+        self._transport = None
+        if self._has_head and self._ends_by_closing and exc is None and self._error is None:
+            self._is_usable = False
+            self._end()
+        self._fail(exc if isinstance(exc, ssl.SSLError) else BrokenOff("The other side hung up."))
+        self._on_lost(self)
+
+    def _fail(self, error: BaseException) -> None:
+        if self._error is None:
+            self._error = error
+        if self._sending is not None and self._sending is not _current_task():
+            self._sending.cancel()
+        self._may_write.set()
+        if self._head is not None and not self._head.done():
+            self._head.set_exception(error)
+        self._wake()
+
+    def _wake(self) -> None:
+        more, self._more = self._more, None
+        if more is not None and not more.done():
+            more.set_result(None)
+
+    # What the parser calls.
+
+    def on_message_begin(self) -> None:
+        """Refuse an answer that nobody asked for: it must never answer the next request."""
+        if self._has_end:
+            raise Malformed("An answer came that nobody asked for.")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header."""
+        self._fields.append((name.decode("latin-1"), value.decode("latin-1")))
+
+    def on_headers_complete(self) -> None:
+        """Hand on the head, unless it only says that another is to come."""
+        status = self._parser.get_status_code()
+        if 100 <= status < 200:
+            self._fields, self._head_size = [], 0
+            return
+        headers = CIMultiDictProxy(CIMultiDict(self._fields))
+        coding, length = headers.get("Transfer-Encoding"), headers.get("Content-Length", "")
+        self._has_head = True
+        self._is_usable = self._parser.should_keep_alive()
+        self._length = int(length) if coding is None and length.isdecimal() else None
+        self._ends_by_closing = coding is None and self._length is None
+        if self._method == "HEAD":
+            self._parser = httptools.HttpResponseParser(self)  # the old one would wait for a body
+            self._end()
+        if self._head is not None and not self._head.done():
+            self._head.set_result((status, headers))
+
+    def on_body(self, body: bytes) -> None:
+        """Keep a piece of the body."""
+        self._come += len(body)
+        self._add(body)
+
+    def _add(self, piece: bytes) -> None:
+        self._chunks.append(piece)
+        self._waiting_size += len(piece)
+        if self._waiting_size > _READ_AHEAD and not self._is_paused and self._transport:
+            self._is_paused = True
+            self._transport.pause_reading()
+        self._wake()
+
+    def on_message_complete(self) -> None:
+        """End, unless only a preliminary answer has."""
+        if self._has_head and not self._has_end:
+            self._end()
+
+    def _end(self) -> None:
+        self._has_end = True
+        self._wake()
+
+
+def _current_task() -> asyncio.Task[object] | None:
+    with contextlib.suppress(RuntimeError):
+        return asyncio.current_task()
+    return None

@@ -1,6 +1,7 @@
 """Reading what comes in, parsed before it is believed. How long a body may be is the gate's to say."""
 
 import json
+import re
 from typing import Any
 
 from starlette.requests import Request
@@ -8,6 +9,8 @@ from starlette.requests import Request
 from landbridge.access import Caller, bearer
 from landbridge.errors import InvalidRequest
 from landbridge.web.rooms import Rooms
+
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
 async def caller_of(rooms: Rooms, request: Request) -> Caller:
@@ -24,15 +27,18 @@ async def json_object(request: Request) -> dict[str, Any]:
 def parsed_object(text: str | bytes, name: str) -> dict[str, Any]:
     """Return JSON text as an object, or raise `InvalidRequest` naming what it was.
 
-    Refused is also what Python reads and nobody can be sent again: `NaN`, `1e999`, half of a surrogate pair.
+    Refused is also what Python reads and nobody can be sent again: `NaN`, `1e999`, half of a surrogate pair. And NUL,
+    which PostgreSQL takes in no text.
     """
     if not text.strip():
         return {}
     try:
         value = json.loads(text)
-        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+        written = json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         raise InvalidRequest(f"{name} is not JSON.") from None
     if not isinstance(value, dict):
         raise InvalidRequest(f"{name} is not a JSON object.")
+    if _NUL.search(written):
+        raise InvalidRequest(f"{name} holds a NUL character.")
     return value

@@ -315,3 +315,18 @@ async def test_configurations_are_added_changed_and_deleted(database: Database, 
     async with database.read() as tx:
         assert await connections.configurations_of(tx, [row.id]) == [default]
         assert await connections.configurations_of(tx, []) == []
+
+
+async def test_a_new_grant_and_a_refresh_that_came_just_before_it_are_two_versions(
+    database: Database, row: ConnectionRow
+) -> None:
+    async with database.begin() as tx:
+        await connections.save_tokens(tx, row, sealed_tokens=b"\x01refreshed")
+    refreshed = await _now(database, row)
+    async with database.begin() as tx:  # which has read the connection before that
+        await connections.renew_grant(tx, row, status="valid", sealed_tokens=b"\x01granted", account_id="another")
+
+    async with database.begin() as tx:
+        assert not await connections.save_tokens(tx, refreshed, sealed_tokens=b"\x01refreshed late")
+    found = await _now(database, row)
+    assert (found.sealed_tokens, found.account_id, found.lease_holder) == (b"\x01granted", "another", None)

@@ -217,17 +217,15 @@ class SignIns:
             return await self._already(row)
         try:
             await self._check_browser(row, cookie)
-            connected = await self._connect(row, code=code, error=error)
+            connection_id = await self._connect(row, code=code, error=error)
         except LandbridgeError as failure:
             await self._record(row, failure)
             return Outcome(failure.message, failure.body())
         except BaseException:
             await self._record(row, InstallFailed("Landbridge stopped while it finished the sign-in. Try again."))
             raise
-        async with self._database.begin() as tx:
-            await store.finish(tx, row, connection_id=connected.id)
         self._metrics.installs.labels("connected").inc()
-        log.info("account connected", project=row.project_id, integration=row.integration, connection=connected.id)
+        log.info("account connected", project=row.project_id, integration=row.integration, connection=connection_id)
         return Outcome("The account is connected.")
 
     async def _already(self, row: SignInRow) -> Outcome:
@@ -254,7 +252,7 @@ class SignIns:
                 "Go back to the app and connect from there."
             )
 
-    async def _connect(self, row: SignInRow, *, code: str | None, error: str | None) -> ConnectionRow:
+    async def _connect(self, row: SignInRow, *, code: str | None, error: str | None) -> str:
         if error or not code:
             raise _refused_by_provider(error)
         active = await self._projects.active(row.project_id, row.integration)
@@ -264,7 +262,7 @@ class SignIns:
         )
         account = await self._microsoft.identify(grant, client_id=active.app.client_id, nonce=kept["nonce"])
         caller = Caller(row.project_id, row.user_id, row.expires_at)
-        return await self._save(caller, active, InstallOptions.parse(row.options), grant, account)
+        return await self._save(caller, active, InstallOptions.parse(row.options), grant, account, row)
 
     async def complete(
         self, caller: Caller, integration: str, *, code: str, redirect_url: str | None, options: Mapping[str, Any]
@@ -284,15 +282,10 @@ class SignIns:
             )
             if row:
                 await store.claim(tx, row, now)
-        kept = (
-            json.loads(self._vault.open(row.sealed_secrets, identity("sign_ins", row.project_id, row.id)))
-            if row
-            else {}
-        )
+        kept = self._secrets(row) if row else {}
         grant = await self._microsoft.redeem(active.app, code=code, redirect_url=url, verifier=kept.get("verifier"))
         account = await self._microsoft.identify(grant, client_id=active.app.client_id, nonce=kept.get("nonce"))
-        connection = await self._save(caller, active, chosen, grant, account)
-        return await self._accounts.get(caller, connection.id)
+        return await self._accounts.get(caller, await self._save(caller, active, chosen, grant, account, row))
 
     def _secrets(self, row: SignInRow) -> dict[str, str]:
         """Return the `verifier` and the `nonce` of a sign-in."""
@@ -300,9 +293,18 @@ class SignIns:
         return kept
 
     async def _save(
-        self, caller: Caller, active: ActiveIntegration, options: InstallOptions, grant: Grant, account: Account
-    ) -> ConnectionRow:
-        """Write the connection: the one to reconnect, with its id and settings kept, or a new one."""
+        self,
+        caller: Caller,
+        active: ActiveIntegration,
+        options: InstallOptions,
+        grant: Grant,
+        account: Account,
+        sign_in: SignInRow | None,
+    ) -> str:
+        """Write the connection, the one to reconnect with its id and settings kept or a new one; return its id.
+
+        The sign-in's outcome is written with it, so that nobody dies between the two and then tells of a failure.
+        """
         if not grant.refresh_token:
             raise InstallFailed("Microsoft gave no refresh token, so the connection would end within the hour.")
         asked = self._scopes(active)
@@ -326,23 +328,25 @@ class SignIns:
             # Two sign-ins of a user that end at once must not both find nothing and both add a connection.
             await connection_store.hold_user(tx, caller.project_id, caller.user_id)
             old = await self._to_reconnect(tx, caller, active.settings.type, options, account)
+            id_ = old.id if old else str(uuid4())
+            granted["sealed_tokens"] = self._tokens.seal(caller.project_id, id_, grant)
             if old:
-                granted["sealed_tokens"] = self._tokens.seal(caller.project_id, old.id, grant)
-                return await _reconnect(tx, old, granted)
-            id_ = str(uuid4())
-            row = ConnectionRow(
-                id=id_,
-                project_id=caller.project_id,
-                user_id=caller.user_id,
-                integration=active.settings.type,
-                external_id=options.external_id,
-                token_version=1,
-                created_at=now,
-                sealed_tokens=self._tokens.seal(caller.project_id, id_, grant),
-                **granted,
-            )
-            await connection_store.insert_connection(tx, row, new_configuration(id_, self._clock, is_default=True))
-        return row
+                await connection_store.renew_grant(tx, old, **granted)
+            else:
+                row = ConnectionRow(
+                    id=id_,
+                    project_id=caller.project_id,
+                    user_id=caller.user_id,
+                    integration=active.settings.type,
+                    external_id=options.external_id,
+                    token_version=1,
+                    created_at=now,
+                    **granted,
+                )
+                await connection_store.insert_connection(tx, row, new_configuration(id_, self._clock, is_default=True))
+            if sign_in:
+                await store.finish(tx, sign_in, connection_id=id_)
+        return id_
 
     async def _to_reconnect(
         self, tx: Transaction, caller: Caller, integration: str, options: InstallOptions, account: Account
@@ -391,20 +395,6 @@ class SignIns:
         if row is None or row.connection_id:
             return None
         return row.failure or InstallFailed("The sign-in was not finished in time.").body()
-
-
-async def _reconnect(tx: Transaction, old: ConnectionRow, granted: dict[str, Any]) -> ConnectionRow:
-    changes = {
-        **granted,
-        "token_version": old.token_version + 1,
-        "refresh_failures": 0,
-        "refresh_error": None,
-        "refresh_retry_at": None,
-        "lease_holder": None,
-        "lease_until": None,
-    }
-    await connection_store.update_connection(tx, old, **changes)
-    return replace(old, **changes)
 
 
 def cookie_name(project_id: str, user_id: str, integration: str) -> str:

@@ -145,6 +145,17 @@ async def update_connection(tx: Transaction, row: ConnectionRow, **changes: Any)
     tx.touch(*scopes_of(row))
 
 
+async def renew_grant(tx: Transaction, row: ConnectionRow, **granted: Any) -> None:  # Any: columns of the table
+    """Put the grant of a new sign-in in place of the old one, whoever is refreshing that at the moment.
+
+    The version counts from what is there now and not from what was read: a refresh may have been saved since, and two
+    grants of one version would let a late refresh of the old account pass for one of the new.
+    """
+    changes = granted | dict.fromkeys(("refresh_error", "refresh_retry_at", "lease_holder", "lease_until"))
+    version = connections.c.token_version + 1
+    await update_connection(tx, row, token_version=version, refresh_failures=0, **changes)
+
+
 async def delete_connection(tx: Transaction, row: ConnectionRow) -> None:
     """Delete a connection with its tokens and configurations."""
     await tx.execute(delete(connections).where(connections.c.id == row.id))

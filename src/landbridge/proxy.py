@@ -115,7 +115,7 @@ class Proxy:
         self._pauses.check(opened)
         answer = await self._call(url, opened, outgoing)
         if answer.status == 401:
-            answer = await self._once_more(url, opened, outgoing, answer)
+            opened, answer = await self._once_more(url, opened, outgoing, answer)
         if answer.status in {429, 503} and (wait := self._wait(answer)):
             self._pauses.note(opened, wait)
         if answer.status in _REDIRECTS and outgoing.method in {"GET", "HEAD"}:
@@ -128,19 +128,19 @@ class Proxy:
         headers["User-Agent"] = self._user_agent
         return await self._outbound.open(outgoing.method, url, headers, outgoing.body)
 
-    async def _once_more(self, url: str, opened: Opened, outgoing: Outgoing, refused: Stream) -> Stream:
-        """Return the answer to a second try with a new token, or the first one if there is no newer token."""
+    async def _once_more(self, url: str, opened: Opened, outgoing: Outgoing, refused: Stream) -> tuple[Opened, Stream]:
+        """Return a new token and the answer to a second try with it, or what there was if there is no newer token."""
         try:
             renewed = await self._tokens.renew(opened)
         except BaseException:
             refused.close()
             raise
         if renewed.version == opened.version:
-            return refused
+            return opened, refused
         refused.close()
         if isinstance(outgoing.body, AsyncIterator):
             raise TokenRenewed("The access token had ended while the body was being sent; it has been renewed.")
-        return await self._call(url, renewed, outgoing)
+        return renewed, await self._call(url, renewed, outgoing)
 
     async def _follow(self, url: str, opened: Opened, outgoing: Outgoing, answer: Stream) -> Stream:
         """Return what redirects lead to; once they leave the API's origin, the bearer stays behind for good."""

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import aiohttp
+from multidict import CIMultiDict
 from tests.integrations.microsoft import Microsoft
 from yarl import URL
 
@@ -57,7 +58,8 @@ class Person:
 
     async def send(self, method: str, path: str, **options: Any) -> Answer:  # Any: the HTTP client's options
         """Return the answer to a request in the user's name. The path is sent as it is written."""
-        headers = {"Authorization": f"Bearer {self.token}", **options.pop("headers", {})}
+        headers = CIMultiDict(options.pop("headers", {}))
+        headers.setdefault("Authorization", f"Bearer {self.token}")
         async with self.http.request(
             method, URL(self.url + path, encoded=True), headers=headers, allow_redirects=False, **options
         ) as answer:

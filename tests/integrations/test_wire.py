@@ -12,6 +12,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from multidict import CIMultiDict
 from tests.integrations.landbridge import Place, eventually, place, settings_for
 from tests.integrations.microsoft import Microsoft
 from tests.integrations.peer import Asked, Peer, Script, peer
@@ -457,3 +458,30 @@ async def test_a_small_body_is_repeated_to_the_byte_after_a_401(landbridge: Plac
     assert answer.json == {"output": {"n": 2}}
     assert [asked.body for asked in graph.asked] == [data, data]
     assert len(set(tokens)) == 2
+
+
+async def test_what_a_renewed_token_is_redirected_to_sees_the_renewed_token(
+    landbridge: Place, person: Person, graph: Peer
+) -> None:
+    landbridge.clock.jump(timedelta(minutes=5))
+
+    async def refused_then_moved(asked: Asked) -> None:
+        if len(graph.asked) == 1:
+            await asked.answer(401, b"{}")
+        elif asked.target.endswith("/old"):
+            await asked.answer(302, b"", Location="/v1.0/new")
+        else:
+            await asked.answer()
+
+    graph.script = refused_then_moved
+
+    assert (await person.call("/old")).status == 200
+    old, renewed, followed = [asked.header("Authorization") for asked in graph.asked]
+    assert old != renewed == followed
+
+
+async def test_every_connection_header_names_what_stays_behind(person: Person, graph: Peer) -> None:
+    headers = CIMultiDict([("Connection", "X-One"), ("Connection", "X-Two"), ("X-One", "1"), ("X-Two", "2")])
+
+    assert (await person.call("/me/drive", headers=headers)).status == 200
+    assert {graph.last.header(name) for name in ("X-One", "X-Two")} == {None}

@@ -142,7 +142,7 @@ def _route(scope: Any) -> tuple[str, str, str]:
 
 def _forwarded(headers: Headers, is_raw: bool) -> CIMultiDict[str]:
     """Return the headers that the provider may see: not ours, not the connection's, none of a browser's."""
-    nominated = {name.strip().lower().encode() for name in (header(headers, b"connection") or "").split(",")}
+    nominated = {one.strip().lower() for name, value in headers if name == b"connection" for one in value.split(b",")}
     forwarded: CIMultiDict[str] = CIMultiDict()
     for name, value in headers:
         if name in _NOT_FORWARDED or name.startswith(_NOT_FORWARDED_PREFIXES) or name in nominated:

@@ -410,3 +410,28 @@ async def consent(window: Page, *, button: str = "accept", account: str | None =
         await window.get_by_label(account).check()
     async with window.expect_event("close"):
         await window.click(f"#{button}")
+
+
+async def begin(project: Project, user: str) -> tuple[str, str]:
+    """Begin a sign-in without a browser, as whoever holds a user's token can; return its URL and its session key."""
+    key = uuid4().hex
+    asked = urlencode({"action": "onedrive", "oauthMetaKeyId": key, "installOptions": "{}"})
+    url = f"{project.landbridge.url}/v2/projects/{project.id}/sdk/actions/build-oauth?{asked}"
+    begun = await call("GET", url, await project.token(user))
+    redirect_url: str = begun["redirectUrl"]
+    return redirect_url, key
+
+
+async def call(method: str, url: str, token: str, body: Json | None = None, **headers: str) -> Json:
+    """Call the SDK's API as a program, and return the JSON of any answer."""
+    headers = {name.replace("_", "-"): value for name, value in headers.items()} | {"Authorization": f"Bearer {token}"}
+    async with aiohttp.ClientSession() as client, client.request(method, url, json=body, headers=headers) as answer:
+        found: Json = await answer.json()
+        return found
+
+
+async def sign_in_on(page: Page, url: str) -> str:
+    """Follow a link to Microsoft and consent there; return what the page says in the end."""
+    await page.goto(url)
+    await page.click("#accept")
+    return await page.inner_text("[role=status]")

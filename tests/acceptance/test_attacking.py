@@ -7,11 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlencode, urlsplit
-from uuid import uuid4
 
-import aiohttp
 import pytest
-from tests.acceptance.stage import App, Json, Landbridge, Project, Site, consent
+from tests.acceptance.stage import App, Landbridge, Project, Site, begin, call, consent, sign_in_on
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, BrowserContext, Page
@@ -23,24 +21,6 @@ EVIL = "attacker.localhost"
 async def nonce_url(project: Project, user: str, app_origin: str) -> str:
     asked = {"action": "onedrive", "originForPostMessage": app_origin, "userToken": await project.token(user)}
     return f"{project.landbridge.url}/projects/{project.id}/sdk/actions/oauth-nonce?{urlencode(asked)}"
-
-
-async def begin(project: Project, user: str) -> tuple[str, str]:
-    """Begin a sign-in without a browser, as whoever holds a user's token can; return its URL and its session key."""
-    key = uuid4().hex
-    asked = urlencode({"action": "onedrive", "oauthMetaKeyId": key, "installOptions": "{}"})
-    url = f"{project.landbridge.url}/v2/projects/{project.id}/sdk/actions/build-oauth?{asked}"
-    begun = await call("GET", url, await project.token(user))
-    redirect_url: str = begun["redirectUrl"]
-    return redirect_url, key
-
-
-async def call(method: str, url: str, token: str, body: Json | None = None, **headers: str) -> Json:
-    """Call the SDK's API as a program, and return the JSON of any answer."""
-    headers = {name.replace("_", "-"): value for name, value in headers.items()} | {"Authorization": f"Bearer {token}"}
-    async with aiohttp.ClientSession() as client, client.request(method, url, json=body, headers=headers) as answer:
-        found: Json = await answer.json()
-        return found
 
 
 async def cookies(context: BrowserContext) -> list[str]:
@@ -300,13 +280,6 @@ async def test_no_token_code_or_state_is_in_the_log(
     assert "account connected" in log
     assert len(secrets) >= 3
     assert [secret for secret in secrets if secret in log] == []
-
-
-async def sign_in_on(page: Page, url: str) -> str:
-    """Follow a link to Microsoft and consent there; return what the page says in the end."""
-    await page.goto(url)
-    await page.click("#accept")
-    return await page.inner_text("[role=status]")
 
 
 async def until_closed(window: Page) -> None:

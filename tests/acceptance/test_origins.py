@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
-from tests.acceptance.stage import SERVICES, App, Landbridge, Project, Sandbox, Site, consent, free_port
+from tests.acceptance.stage import (
+    SERVICES,
+    App,
+    Landbridge,
+    Project,
+    Sandbox,
+    Site,
+    begin,
+    consent,
+    free_port,
+    sign_in_on,
+)
 
 if TYPE_CHECKING:
     from playwright.async_api import BrowserContext
@@ -63,15 +74,25 @@ async def test_an_account_is_connected_called_and_disconnected(
     assert await project.connections(app.user) == []
 
 
-@pytest.mark.parametrize("headless", [False, True])
-async def test_a_declined_consent_is_told_of(
-    context: BrowserContext, site: Site, project: Project, headless: bool
-) -> None:
+async def test_a_declined_consent_is_told_of(context: BrowserContext, site: Site, project: Project) -> None:
     app = await App.visit(context, site.origin(), project)
 
-    ended = await (app.install_headless if headless else app.install)(button="decline")
+    ended = await app.install(button="decline")
 
-    assert "did not give consent" in str(ended)
+    assert "did not give consent" in ended["error"]["message"]
+
+
+async def test_a_victim_sent_to_somebody_else_s_sign_in_is_not_connected_to_them(
+    context: BrowserContext, site: Site, project: Project
+) -> None:
+    app = await App.visit(context, site.origin(), project, "victim")
+    await app.install()
+    sign_in, _ = await begin(project, "attacker")
+
+    shown = await sign_in_on(app.page, sign_in)
+
+    assert "another browser" in shown
+    assert await project.connections("attacker") == []
 
 
 async def test_the_portal_connects(context: BrowserContext, site: Site, project: Project) -> None:

@@ -36,7 +36,7 @@ SERVICES = (
 )
 """Every URL that the SDK can be told."""
 
-PATIENCE = 10_000
+PATIENCE = 20_000
 """How many milliseconds a user would wait for anything here."""
 
 _PAGE = """<!doctype html>

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import random
 import re
 from collections.abc import AsyncIterator
@@ -45,9 +46,10 @@ class Fault(BaseModel):
     rate: float = Field(default=1.0, gt=0, le=1, description="The share of matching requests to spoil, at random.")
 
     delay: float = Field(default=0, ge=0, le=600, description="Seconds to wait first.")
-    effect: Literal["respond", "delay", "reset", "truncate"] = Field(
+    effect: Literal["respond", "delay", "reset", "truncate", "empty_page", "repeat_page"] = Field(
         default="respond",
-        description="Answer with `status`; only wait; break the connection unanswered; or break it in mid-body.",
+        description="Answer with `status`; only wait; break the connection unanswered, or in mid-body; give an empty "
+        "page with a link to the real one; or a page whose link leads to itself.",
     )
     status: int = Field(default=503, ge=400, le=599)
     retry_after: float | None = Field(
@@ -157,6 +159,18 @@ def truncated(response: Response, request: Request) -> Response:
         request.transport.close()
 
     return Response(response.status, {**response.headers, "Content-Length": str(total)}, half())
+
+
+def repaged(response: Response, request: Request, effect: str) -> Response:
+    """Return a page of a list with its link turned back to itself, and for `empty_page` without its items."""
+    body = json.loads(response.body) if isinstance(response.body, bytes) and response.body else {}
+    if not isinstance(body.get("value"), list):
+        return response
+    body.pop("@odata.deltaLink", None)
+    body["@odata.nextLink"] = request.origin + request.raw_target
+    if effect == "empty_page":
+        body["value"] = []
+    return Response(response.status, dict(response.headers), json.dumps(body).encode())
 
 
 async def _pieces(body: bytes | AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 
-from msgraph_sandbox.faults import Planted, truncated
+from msgraph_sandbox.faults import Planted, repaged, truncated
 from msgraph_sandbox.http import (
     BadRequest,
     Disconnected,
@@ -95,13 +95,18 @@ class Gateway:
             entry.error = "reset"
             self._world.ledger.write(entry)
             return None
-        if fault.effect in ("delay", "truncate"):
-            response = await operation.call()
-            return truncated(response, request) if fault.effect == "truncate" else response
+        if fault.effect != "respond":
+            return _bent(await operation.call(), request, fault.effect)
         entry.error = fault.code or str(fault.status)
         response = self._service.fault(request, fault.status, fault.code, fault.message, fault.inner_code)
         response.headers |= {**fault.retry_header(self._world.clock.now()), **fault.headers}
         return response
+
+
+def _bent(response: Response, request: Request, effect: str) -> Response:
+    if effect == "truncate":
+        return truncated(response, request)
+    return response if effect == "delay" else repaged(response, request, effect)
 
 
 def _entry(request: Request, service: str, ledger: Ledger) -> Entry:

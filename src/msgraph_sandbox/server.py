@@ -16,7 +16,8 @@ import uvicorn
 import uvloop
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from msgraph_sandbox.control import Control
+from msgraph_sandbox.client import Client
+from msgraph_sandbox.control.app import Control
 from msgraph_sandbox.disguise import Proxy, write_certificates
 from msgraph_sandbox.drive.library import Origins
 from msgraph_sandbox.gateway import Gateway
@@ -119,10 +120,16 @@ class Sandbox:
         self._proxy: Proxy | None = None
         if tls:
             self._add_tls(application, folder)
-        self.announcement: dict[str, Json] = {**self.urls, "ports": self.ports, **self.world.announcement(drive)}
+        self.world.urls = self.urls
+        self.announcement: dict[str, Json] = {**self.urls, "ports": self.ports, **self.world.announce(drive)}
         self._serving: asyncio.Task[None] | None = None
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def control(self) -> Client:
+        """A client of the control API. It waits for each answer, so not from the loop that serves the sandbox."""
+        return Client(self.urls["control_url"])
 
     def _add_tls(self, application: Any, folder: Path) -> None:
         authority, chain = write_certificates(folder)
@@ -138,8 +145,7 @@ class Sandbox:
 
     def _dispatcher(self) -> Any:  # uvicorn's type of an application is wider than ours
         plain, secure = self.ports[: len(HOSTS)], self.ports[len(HOSTS) :]
-        login = self.world.sign_in
-        apps: dict[int, Any] = {plain[2]: Control(self.world, login, self.urls)}
+        apps: dict[int, Any] = {plain[2]: Control(self.world)}
         apps |= self._gateways(dict(zip(HOSTS, plain, strict=True)), self.world.origins)
         if secure:
             # What is asked for over https leads on to https: some clients refuse a redirect to less.
@@ -169,7 +175,7 @@ class Sandbox:
         finally:
             if self._proxy is not None:
                 self._proxy.stop()
-            self.world.library.close()
+            await self.world.close()
             self._folder.cleanup()
 
     def stop(self) -> None:

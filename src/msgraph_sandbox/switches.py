@@ -44,6 +44,20 @@ class Switches(BaseModel):
     copy_seconds: Seconds = Field(default=0, description="How long a copy takes.")
     search_lag_seconds: Seconds = Field(default=0, description="How long changes stay unknown to search.")
     delta_token_seconds: Seconds = Field(default=30 * 86400, description="Life of delta links; older ones answer 410.")
+    https_notifications: bool = Field(default=False, description="Refuse http notification URLs on loopback too.")
+    notification_delay_seconds: Seconds = Field(default=0.05, description="From a change to its notification.")
+    notification_copies: int = Field(default=1, ge=1, le=100, description="How often each notification is sent.")
+    notification_loss: float = Field(default=0, ge=0, le=1, description="The share of notifications that get lost.")
+    notification_shuffle: bool = Field(
+        default=False, description="Hold every other notification until the next is out."
+    )
+    notification_retry_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(
+        default=10, description="Before the first retry of a delivery; doubles each time, for four hours."
+    )
+    slow_answer_seconds: Annotated[float, Field(gt=0, le=600)] = Field(
+        default=10, description="A receiver that takes longer has not answered, and is slow."
+    )
+    subscription_limit: int = Field(default=1000, ge=0, description="Subscriptions of one application and user.")
     redirect_uris: Literal["loopback", "registered"] = Field(
         default="loopback", description="Whether any loopback redirect URI is accepted, or registered ones only."
     )

@@ -18,6 +18,7 @@ from msgraph_sandbox.identity.directory import Application, Directory, User
 from msgraph_sandbox.identity.service import SignInService
 from msgraph_sandbox.identity.tokens import Issuer
 from msgraph_sandbox.ledger import Ledger
+from msgraph_sandbox.notifier import Notifier
 from msgraph_sandbox.operation import Service
 from msgraph_sandbox.seed import Seed, plant
 from msgraph_sandbox.switches import Switches
@@ -44,13 +45,18 @@ class World:
     def __init__(self, seed: Seed, switches: Switches, origins: Origins, spool: Path) -> None:
         self.seed = seed
         self.switches = switches
+        self._switches_at_start = switches.model_dump()
+        # Where everything listens, and the refresh tokens that were announced; a reset keeps both.
+        self.urls: dict[str, Json] = {}
+        self._ready: dict[str, str] = {}
         self.origins = origins
         self.clock = Clock()
         self.ledger = Ledger()
         self.faults = Faults()
         self.directory = Directory()
         self.issuer = Issuer(self.clock, switches)
-        self.library = Library(self.clock, switches, Blobs(spool), origins)
+        self.notifier = Notifier(self.clock, switches)
+        self.library = Library(self.clock, switches, Blobs(spool), origins, on_change=self.notifier.changed)
         self.sign_in = SignInService(self.directory, self.issuer, self.switches, origins.graph)
         plant(seed, self.directory, self.library)
 
@@ -59,11 +65,35 @@ class World:
         library = self.library.seen_from(origins)
         return [
             self.sign_in,
-            GraphService(self.directory, self.issuer, library),
+            GraphService(self.directory, self.issuer, library, self.notifier),
             TransferService("upload", "upload", UploadService(library).answer),
             TransferService("download", "download", DownloadService(library).download),
             TransferService("monitor", "monitor", MonitorService(library).answer),
         ]
+
+    def reset(self) -> None:
+        """Go back to the state at start. Time stays where it is, and the announced refresh tokens stay good."""
+        for name, value in self._switches_at_start.items():
+            setattr(self.switches, name, value)
+        self.ledger.clear()
+        self.faults.clear()
+        self.notifier.subscriptions.clear()
+        self.notifier.deliveries.clear()
+        self.directory.clear()
+        self.library.clear()
+        self.issuer.clear()
+        self.sign_in.clear()
+        plant(self.seed, self.directory, self.library)
+        application = self.confidential
+        for token, email in self._ready.items():
+            user = self.directory.user(email)
+            if application is not None and user is not None:
+                self.issuer.refresh_token(user, application.client_id, READY_SCOPES, token=token)
+
+    async def close(self) -> None:
+        """Let go of what is on its way."""
+        await self.notifier.close()
+        self.library.close()
 
     @property
     def confidential(self) -> Application | None:
@@ -79,7 +109,7 @@ class World:
         """Return all users, those with a `first` drive (`personal` or `business`) before the others."""
         return sorted(self.directory.users.values(), key=lambda user: user.personal != (first == "personal"))
 
-    def announcement(self, first: str) -> Json:
+    def announce(self, first: str) -> Json:
         """Return what a client needs to know about the people here: credentials, and a ready refresh token for each."""
         application, public = self.confidential, self.public
         users = []
@@ -88,6 +118,8 @@ class World:
             token = (
                 self.issuer.refresh_token(user, application.client_id, READY_SCOPES) if ready and application else None
             )
+            if token is not None:
+                self._ready[token] = user.email
             users.append({"email": user.email, "password": user.password, "refresh_token": token})
         return {
             "client_id": application.client_id if application else None,

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import itertools
 import secrets
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from typing import Literal
@@ -40,6 +41,8 @@ class Drive:
         self.epoch = secrets.token_hex(4)
         self.resync_kind = "resyncChangesApplyDifferences"
         self.log: ChangeLog[Item] = ChangeLog()
+        # Who wants to know that something changed.
+        self.on_change: Callable[[str], None] = _nobody
         self._clock = clock
         self._numbers = itertools.count(1)
         self.root = self._new("root", None, owner, folder=True, item_id=self._root_id(digest))
@@ -325,6 +328,11 @@ class Drive:
 
     def _touch(self, item: Item) -> None:
         self.log.touch(item, self._clock.timestamp())
+        self.on_change(self.id)
+
+
+def _nobody(drive_id: str) -> None:
+    """Pay no attention to a change."""
 
 
 def _base64url(raw: bytes) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hmac
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
@@ -41,6 +42,7 @@ class Library:
     drives: dict[str, Drive] = field(default_factory=dict)
     copies: Copies = field(default_factory=Copies)
     uploads: UploadSessions = field(init=False)
+    on_change: Callable[[str], None] = field(default=lambda drive_id: None)
 
     def __post_init__(self) -> None:
         self.uploads = UploadSessions(self.clock)
@@ -51,6 +53,12 @@ class Library:
         other.origins = origins
         return other
 
+    def clear(self) -> None:
+        """Forget every drive, upload and copy."""
+        self.drives.clear()
+        self.copies.jobs.clear()
+        self.uploads.expire_all()
+
     def close(self) -> None:
         """Let go of unfinished uploads."""
         self.uploads.expire_all()
@@ -58,6 +66,7 @@ class Library:
     def add(self, drive: Drive) -> Drive:
         """Add a drive."""
         self.drives[drive.id] = drive
+        drive.on_change = self.on_change
         return drive
 
     def drive(self, drive_id: str) -> Drive:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from msgraph_sandbox.drive.drive import Drive
 from msgraph_sandbox.drive.library import Library
@@ -12,10 +12,12 @@ from msgraph_sandbox.graph import batch, content, copies, delta, find, items, pe
 from msgraph_sandbox.graph.access import Need, authenticate, check_delegated, check_visit, may_write
 from msgraph_sandbox.graph.address import Address, DriveRef, parse_address, parse_call, strip_version
 from msgraph_sandbox.graph.sharing import find_share
+from msgraph_sandbox.graph.subscriptions import Subscriptions
 from msgraph_sandbox.graph.visit import Visit
 from msgraph_sandbox.http import Refusal, Request, Response
 from msgraph_sandbox.identity.directory import Directory
 from msgraph_sandbox.identity.tokens import AccessGrant, Issuer
+from msgraph_sandbox.notifier import Notifier
 from msgraph_sandbox.operation import Operation
 
 Handler = Callable[[Visit], Awaitable[Response]]
@@ -116,7 +118,12 @@ class GraphService:
     directory: Directory
     issuer: Issuer
     library: Library
+    notifier: Notifier
     name: str = "graph"
+    subscriptions: Subscriptions = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.subscriptions = Subscriptions(self.notifier, self.library.switches, self._drive)
 
     async def route(self, request: Request) -> Operation:
         """Return what the request asks for. Who asks is looked up first, so that faults can be meant for a user."""
@@ -142,6 +149,13 @@ class GraphService:
                 return await batch.perform(request)
 
             return Operation("batch", many)
+        if subscription := self.subscriptions.find(request, path):
+            name, act = subscription
+
+            async def subscribe() -> Response:
+                return await act(_granted(grant))
+
+            return Operation(name, subscribe)
         name, answer = people.find(request, path)
 
         async def call() -> Response:

@@ -124,6 +124,12 @@ class Directory:
         self.users: dict[str, User] = {}
         self.applications: dict[str, Application] = {}
         self._consents: dict[tuple[str, str], set[str]] = {}
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything but the tenant of personal accounts."""
+        for kept in (self.tenants, self.users, self.applications, self._consents):
+            kept.clear()
         self.add_tenant(Tenant(PERSONAL_TENANT, "outlook.example", "Personal accounts"))
 
     def add_tenant(self, tenant: Tenant) -> Tenant:

@@ -56,6 +56,11 @@ class SignInService:
         self.token = TokenEndpoint(self.directory, self.issuer, self.switches, self.devices)
         self.admin = AdminConsent(self.directory, self.switches)
 
+    def clear(self) -> None:
+        """Forget who is signed in, and every device that waits."""
+        self.sessions.clear()
+        self.devices.grants.clear()
+
     async def route(self, request: Request) -> Operation:
         """Return what the request asks for."""
         path = request.path.rstrip("/")

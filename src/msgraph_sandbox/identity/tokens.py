@@ -233,6 +233,7 @@ class Issuer:
         *,
         parent: RefreshGrant | None = None,
         spa: bool = False,
+        token: str = "",
     ) -> str:
         """Return a refresh token: long, opaque, and for personal accounts with characters that a form must escape.
 
@@ -242,7 +243,8 @@ class Issuer:
         expires = now + (timedelta(days=1) if spa else timedelta(seconds=self.switches.refresh_token_seconds))
         if parent is not None and parent.spa:
             spa, expires = True, parent.expires
-        token = f"M.C542_BAY.0.U.-{opaque('', 380)}*!{opaque('', 24)}$$" if user.personal else "1.AX" + opaque("", 900)
+        fresh = f"M.C542_BAY.0.U.-{opaque('', 380)}*!{opaque('', 24)}$$" if user.personal else "1.AX" + opaque("", 900)
+        token = token or fresh
         self.refresh[token] = RefreshGrant(user, client_id, scopes, now, expires, spa)
         return token
 
@@ -251,6 +253,12 @@ class Issuer:
         code = f"M.C542_BAY.2.U.{uuid.uuid4()}" if grant.user.personal else "1.AX" + opaque("", 600)
         self.codes[code] = grant
         return code
+
+    def clear(self) -> None:
+        """Forget every token and code."""
+        self.access.clear()
+        self.refresh.clear()
+        self.codes.clear()
 
     def expire_access(self, user: User | None = None) -> int:
         """Expire the access tokens of `user`, or everyone's, and return how many that were."""

@@ -1,0 +1,61 @@
+"""The control API's door."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+from msgraph_sandbox.control import base, drives, people
+from msgraph_sandbox.control.bodies import Missing
+from msgraph_sandbox.control.page import page
+from msgraph_sandbox.http import (
+    BadRequest,
+    Disconnected,
+    Receive,
+    Refusal,
+    Request,
+    Response,
+    Scope,
+    Send,
+    json_response,
+    send_response,
+)
+from msgraph_sandbox.world import World
+
+BASE = "/_sandbox"
+ROUTES = (*base.ROUTES, *people.ROUTES, *drives.ROUTES)
+log = logging.getLogger("msgraph_sandbox")
+
+
+class Control:
+    """Answers the control API."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        request = Request(scope, receive)
+        request.asked_at = self._world.clock.now().strftime("%Y-%m-%dT%H:%M:%S")
+        try:
+            response = await self._answer(request)
+        except Refusal as refusal:
+            response = refusal.response(request)
+        except Disconnected:
+            return
+        except Exception:
+            log.exception("%s %s failed", request.method, request.raw_target)
+            response = BadRequest("The control API failed.", 500).response(request)
+        await send_response(response, send)
+
+    async def _answer(self, request: Request) -> Response:
+        if request.path == "/" and request.method == "GET":
+            return await page(self._world, request)
+        for method, pattern, handler in ROUTES:
+            match = re.fullmatch(BASE + pattern, request.path.rstrip("/"), re.DOTALL)
+            if match and method == request.method:
+                value = await handler(self._world, request, *match.groups())
+                if isinstance(value, Response):
+                    return value
+                return Response(204) if value is None else json_response(value)
+        raise Missing(f"There is no {request.method} {request.path}.")

@@ -1,0 +1,191 @@
+"""Subscriptions: the handshake, notifications, retries, mishaps and lifecycle."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from aiohttp import web
+from tests.sandbox.caller import Caller
+
+
+@dataclass
+class Receiver:
+    """An application's webhook."""
+
+    url: str = ""
+    echo: bool = True
+    kind: str = "text/plain"
+    statuses: list[int] = field(default_factory=list)
+    delay: float = 0
+    received: asyncio.Queue[dict[str, Any]] = field(default_factory=asyncio.Queue)
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """Echo a validation token, or take notifications."""
+        token = request.query.get("validationToken")
+        if token is not None:
+            return web.Response(text=token if self.echo else "no", content_type=self.kind)
+        await asyncio.sleep(self.delay)
+        status = self.statuses.pop(0) if self.statuses else 202
+        if status < 300:
+            for one in (await request.json())["value"]:
+                self.received.put_nowait(one)
+        return web.Response(status=status)
+
+    async def next(self) -> dict[str, Any]:
+        """The next notification."""
+        return await asyncio.wait_for(self.received.get(), 5)
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    """A running webhook."""
+    hook = Receiver()
+    app = web.Application()
+    app.router.add_post("/hook", hook.answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    hook.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook?tenant=1"
+    yield hook
+    await runner.cleanup()
+
+
+def _in(**ahead: float) -> str:
+    return (datetime.now(UTC) + timedelta(**ahead)).isoformat()
+
+
+async def _subscribe(caller: Caller, url: str, status: int = 201, **changed: Any) -> Any:
+    body = {
+        "changeType": "updated",
+        "notificationUrl": url,
+        "resource": "/me/drive/root",
+        "expirationDateTime": _in(days=20),
+        "clientState": "secret",
+    }
+    return await caller.graph("POST", "/subscriptions", status, json=body | changed)
+
+
+async def test_a_change_is_told_once_and_without_detail(caller: Caller, receiver: Receiver) -> None:
+    made = await _subscribe(caller, receiver.url)
+    for number in range(5):
+        await caller.graph("PUT", f"/me/drive/root:/{number}.txt:/content", 201, data=b"x")
+    told = await receiver.next()
+    assert (told["subscriptionId"], told["clientState"]) == (made["id"], "secret")
+    assert (told["changeType"], told["resource"]) == ("updated", "/me/drive/root")
+    shown = await caller.graph("GET", f"/subscriptions/{made['id']}")
+    assert shown["clientState"] is None
+    assert [one["id"] for one in (await caller.graph("GET", "/subscriptions"))["value"]] == [made["id"]]
+
+
+@pytest.mark.parametrize(
+    ("changed", "status", "code"),
+    [
+        ({"changeType": "created"}, 400, "invalidRequest"),
+        ({"includeResourceData": True}, 400, "invalidRequest"),
+        ({"resource": "/me/drive/root:/Documents"}, 400, "invalidRequest"),
+        ({"resource": "/me/messages"}, 400, "invalidRequest"),
+        ({"resource": 7}, 400, "invalidRequest"),
+        ({"notificationUrl": "http://app.example/hook"}, 400, "invalidRequest"),
+        ({"notificationUrl": "http://127.0.0.1:1/hook"}, 400, "ValidationError"),
+        ({"notificationUrl": "https://[::1"}, 400, "invalidRequest"),
+        ({"clientState": "s" * 129}, 400, "invalidRequest"),
+        ({"expirationDateTime": "yesterday"}, 400, "invalidRequest"),
+        ({"expirationDateTime": "2001-01-01T00:00:00Z"}, 400, "invalidRequest"),
+        ({"expirationDateTime": _in(days=31)}, 400, "ExtensionError"),
+    ],
+)
+async def test_a_wrong_subscription_is_refused(
+    caller: Caller, receiver: Receiver, changed: dict[str, Any], status: int, code: str
+) -> None:
+    assert (await _subscribe(caller, receiver.url, status, **changed))["error"]["code"] == code
+
+
+async def test_a_receiver_must_echo_the_token_as_plain_text(caller: Caller, receiver: Receiver) -> None:
+    receiver.kind = "text/html"
+    assert (await _subscribe(caller, receiver.url, 400))["error"]["code"] == "ValidationError"
+    receiver.kind, receiver.echo = "text/plain", False
+    await _subscribe(caller, receiver.url, 400)
+
+
+async def test_a_second_subscription_names_the_first(caller: Caller, receiver: Receiver) -> None:
+    made = await _subscribe(caller, receiver.url)
+    answer = await _subscribe(caller, receiver.url, 409)
+    assert answer["error"]["code"] == "ObjectIdentifierInUse"
+    assert made["id"] in answer["error"]["message"]
+    renewed = await caller.graph("PATCH", f"/subscriptions/{made['id']}", json={"expirationDateTime": _in(days=25)})
+    assert renewed["expirationDateTime"] > made["expirationDateTime"]
+    await caller.graph("POST", f"/subscriptions/{made['id']}/reauthorize", 204)
+    grace = await caller.as_user("grace@contoso.example")
+    await grace.graph("DELETE", f"/subscriptions/{made['id']}", 404)
+    await caller.graph("DELETE", f"/subscriptions/{made['id']}", 204)
+    again = await caller.graph("PATCH", f"/subscriptions/{made['id']}", 404, json={})
+    assert again["error"]["code"] == "ResourceNotFound"
+
+
+async def test_a_short_life_is_raised_and_an_expired_subscription_is_gone(caller: Caller, receiver: Receiver) -> None:
+    made = await _subscribe(caller, receiver.url, expirationDateTime=_in(minutes=5))
+    assert made["expirationDateTime"] > _in(minutes=40)
+    await caller.control("POST", "/clock", json={"seconds": 3000})
+    await caller.graph("GET", f"/subscriptions/{made['id']}", 404)
+
+
+async def test_a_refused_notification_comes_again(caller: Caller, receiver: Receiver) -> None:
+    await caller.control("PATCH", "/switches", json={"notification_retry_seconds": 0.05})
+    receiver.statuses = [500, 404]
+    await _subscribe(caller, receiver.url)
+    await caller.graph("DELETE", "/me/drive/root:/Notes.md", 204)
+    await receiver.next()
+    seen = (await caller.control("GET", "/subscriptions"))["deliveries"]
+    assert [one["status"] for one in seen] == [500, 404, 202]
+
+
+async def test_slow_receivers_lose_notifications(caller: Caller, receiver: Receiver) -> None:
+    switches = {"slow_answer_seconds": 0.05, "notification_retry_seconds": 3600}
+    made = await _subscribe(caller, receiver.url)
+    await caller.control("PATCH", "/switches", json=switches)
+    receiver.delay = 0.2
+    await caller.control("POST", f"/subscriptions/{made['id']}/notify", json={"count": 10})
+    await asyncio.sleep(0.3)
+    await caller.control("POST", f"/subscriptions/{made['id']}/notify", json={})
+    await asyncio.sleep(0.05)
+    assert (await caller.control("GET", "/subscriptions"))["deliveries"][-1]["outcome"] == "dropped"
+
+
+async def test_notifications_can_be_doubled_lost_and_forged(caller: Caller, receiver: Receiver) -> None:
+    await caller.control("PATCH", "/switches", json={"notification_copies": 3})
+    made = await _subscribe(caller, receiver.url)
+    await caller.graph("DELETE", "/me/drive/root:/Notes.md", 204)
+    for _ in range(3):
+        await receiver.next()
+    await caller.control("PATCH", "/switches", json={"notification_loss": 1})
+    await caller.graph("DELETE", "/me/drive/root:/Pictures", 204)
+    await asyncio.sleep(0.2)
+    assert receiver.received.empty()
+    forged = {"changes": {"clientState": "guessed"}}
+    await caller.control("POST", f"/subscriptions/{made['id']}/notify", json=forged)
+    assert (await receiver.next())["clientState"] == "guessed"
+
+
+async def test_notifications_can_come_in_the_wrong_order(caller: Caller, receiver: Receiver) -> None:
+    await caller.control("PATCH", "/switches", json={"notification_shuffle": True})
+    await _subscribe(caller, receiver.url)
+    await caller.graph("DELETE", "/me/drive/root:/Notes.md", 204)
+    await asyncio.sleep(0.2)
+    assert receiver.received.empty()
+    await caller.graph("DELETE", "/me/drive/root:/Pictures", 204)
+    await receiver.next()
+    await receiver.next()
+
+
+async def test_lifecycle_events_reach_their_own_url(caller: Caller, receiver: Receiver) -> None:
+    made = await _subscribe(caller, receiver.url, lifecycleNotificationUrl=receiver.url + "&life=1")
+    for event in ("reauthorizationRequired", "missed", "subscriptionRemoved"):
+        await caller.control("POST", f"/subscriptions/{made['id']}/lifecycle", json={"event": event})
+        assert (await receiver.next())["lifecycleEvent"] == event
+    await caller.graph("GET", f"/subscriptions/{made['id']}", 404)

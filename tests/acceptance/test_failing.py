@@ -36,7 +36,7 @@ async def test_a_user_who_declines_is_told_of(
 
     message = await _refused(app, headless=headless, button="decline")
 
-    assert "did not give consent" in message
+    assert "Consent was not given" in message
     assert await project.connections("user-1") == []
 
 

@@ -79,7 +79,7 @@ async def test_a_declined_consent_is_told_of(context: BrowserContext, site: Site
 
     ended = await app.install(button="decline")
 
-    assert "did not give consent" in ended["error"]["message"]
+    assert "Consent was not given" in ended["error"]["message"]
 
 
 async def test_a_victim_sent_to_somebody_else_s_sign_in_is_not_connected_to_them(

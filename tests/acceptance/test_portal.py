@@ -100,9 +100,9 @@ async def test_a_declined_consent_is_shown_in_the_portal(context: BrowserContext
         await button(app, "Connect").click()
     await consent(await opening.value, button="decline")
 
-    await app.portal.get_by_role("alert").filter(has_text="did not give consent").wait_for()
+    await app.portal.get_by_role("alert").filter(has_text="Consent was not given").wait_for()
     await shoot(app, "portal-light-declined.png")
-    assert "did not give consent" in (await app.page.evaluate("() => connected"))["message"]
+    assert "Consent was not given" in (await app.page.evaluate("() => connected"))["message"]
 
 
 async def test_an_account_that_was_cut_off_is_connected_again_in_the_portal(

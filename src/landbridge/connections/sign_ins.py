@@ -409,7 +409,7 @@ def digest(secret: str) -> str:
 
 def _refused_by_provider(error: str | None) -> InstallFailed:
     if error == "access_denied":
-        return InstallFailed("The user did not give consent at Microsoft.", meta={"providerError": error})
+        return InstallFailed("Consent was not given at Microsoft.", meta={"providerError": error})
     if error in {"consent_required", "interaction_required"}:
         return InstallFailed(
             "Microsoft wants an administrator of the user's organization to consent first.",

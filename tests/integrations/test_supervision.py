@@ -1,0 +1,104 @@
+"""Processes that end, are killed or are asked to stop leave nothing half done and nobody alone."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+from tests.integrations.conftest import Server
+from tests.integrations.landbridge import Process, eventually, place, settings_for
+from tests.integrations.microsoft import Microsoft
+from tests.integrations.peer import Asked, peer
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def served(microsoft: Microsoft, tmp_path: Path) -> Iterator[Process]:
+    """`landbridge serve` with the worker that it supervises."""
+    process = Process(settings_for(microsoft.facts, tmp_path), "serve")
+    yield process.ready()
+    process.close()
+
+
+async def test_a_worker_that_is_killed_is_replaced(served: Process) -> None:
+    await eventually(lambda: bool(served.children()))
+    (killed,) = served.children()
+
+    os.kill(killed, signal.SIGKILL)
+
+    await eventually(lambda: bool(served.children()) and served.children() != [killed])
+    assert served.is_running()
+
+
+async def test_a_worker_does_not_outlive_a_server_that_is_killed(served: Process) -> None:
+    await eventually(lambda: bool(served.children()))
+    (worker,) = served.children()
+
+    served.signal(signal.SIGKILL)
+    served.ended()
+
+    await eventually(lambda: has_ended(worker))
+
+
+async def test_a_server_that_is_asked_to_stop_ends_its_worker_too(served: Process) -> None:
+    await eventually(lambda: bool(served.children()))
+    (worker,) = served.children()
+
+    served.signal(signal.SIGTERM)
+
+    assert await asyncio.to_thread(served.ended) == 0
+    assert has_ended(worker)
+
+
+def has_ended(pid: int) -> bool:
+    """Whether a process is gone, or waits only for somebody to take note of that."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
+    except FileNotFoundError:
+        return True
+    return stat.rpartition(")")[2].split()[0] == "Z"
+
+
+async def test_a_download_under_way_is_finished_before_the_server_stops(
+    http: aiohttp.ClientSession, microsoft: Microsoft, tmp_path: Path, server: Server
+) -> None:
+    async with peer() as graph:
+        settings = settings_for(microsoft.facts, tmp_path, microsoft_graph_url=graph.url)
+        async with place(settings, http, microsoft) as ours:
+            person, _ = await ours.connected()
+        process = server(settings).ready()
+        go_on = asyncio.Event()
+
+        async def in_two_parts(asked: Asked) -> None:
+            await asked.head(200, {"Content-Type": "application/octet-stream", "Content-Length": str(2 * MIB)})
+            await asked.send(bytes(MIB))
+            await go_on.wait()
+            await asked.send(bytes(MIB))
+
+        graph.script = in_two_parts
+        path = f"{process.url}/projects/{person.project}/sdk/proxy/onedrive/me/drive/items/1/content"
+        async with http.get(path, headers={"Authorization": f"Bearer {person.token}"}) as download:
+            first = await download.content.readexactly(1000)
+            process.signal(signal.SIGTERM)
+            await eventually(lambda: refuses(process.url))
+            go_on.set()
+            rest = await download.read()
+
+        assert len(first) + len(rest) == 2 * MIB
+        assert await asyncio.to_thread(process.ended) == 0
+
+
+async def refuses(url: str) -> bool:
+    """Whether nobody listens there any more."""
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", int(url.rsplit(":", 1)[1]))
+    except ConnectionError:
+        return True
+    writer.close()
+    return False

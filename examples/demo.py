@@ -5,6 +5,8 @@ import html
 import os
 import re
 import shutil
+import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -32,6 +34,7 @@ def step(what: str) -> Iterator[None]:
 
 def main() -> None:
     """Run the demonstration, and keep everything up until Ctrl-C, unless ONCE is set."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that what was started is ended
     console.print("\n[bold]Landbridge[/] — a user connects their OneDrive, the product calls it\n")
     shutil.rmtree(DATA, ignore_errors=True)
     with ExitStack() as running:

@@ -215,7 +215,7 @@ def work(settings: Settings, *, supervised: bool) -> None:
 
 async def _work(settings: Settings, supervised: bool) -> None:
     async with assemble(settings) as house:
-        worker = Worker(house.database, house.tokens, house.clock)
+        worker = Worker(house.database, house.tokens, house.files, house.clock)
         working = asyncio.create_task(worker.run())
         _on_signals(working.cancel)
         if supervised:

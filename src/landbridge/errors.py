@@ -28,7 +28,9 @@
     │  ├─ DriveMissing                  the user has no drive
     │  ├─ MalwareFound                  the provider holds the file to be malware
     │  ├─ NotOffered                    the provider does not offer this for this kind of account or item
-    │  └─ ResyncRequired                the cursor is too old to go on from
+    │  ├─ ResyncRequired                the cursor is too old to go on from
+    │  ├─ ContentsDamaged               what was stored is not what was sent
+    │  └─ OutcomeUnknown                it was asked for once, and whether it was done cannot be told
     ├─ FileUnknown                      a file's id is not one of this run's
     ├─ FilesFailed                      the place where file contents are kept cannot be used
     ├─ TokenRenewed                     the access token was stale; the same request will now work
@@ -294,6 +296,23 @@ class ResyncRequired(ActionRefused):
     code = "resync_required"
     status = 410
     remedy = "Start again without a cursor."
+
+
+class ContentsDamaged(ActionRefused):
+    """What the provider stored is not what was sent."""
+
+    code = "contents_damaged"
+    status = 502
+    retryable = True
+    remedy = "Save the file again; if it goes on, compare it with the original."
+
+
+class OutcomeUnknown(ActionRefused):
+    """This was asked for once, no answer came, and whether it was done cannot be told."""
+
+    code = "outcome_unknown"
+    status = 409
+    remedy = "Look whether it was done, then run the step again or skip it."
 
 
 class FileUnknown(LandbridgeError):

@@ -21,6 +21,8 @@ from pydantic.alias_generators import to_camel
 from landbridge.access import Caller
 from landbridge.clock import Clock
 from landbridge.errors import (
+    ActionRefused,
+    CallerMistake,
     InvalidRequest,
     LandbridgeError,
     NotFound,
@@ -33,11 +35,16 @@ from landbridge.errors import (
 from landbridge.files import Contents, File, RunFiles
 from landbridge.outbound import Stream, retry_after
 from landbridge.proxy import Outgoing, Proxy
+from landbridge.store import checkpoints as store
+from landbridge.store.database import Database
+from landbridge.store.sealed import identity
+from landbridge.vault import Vault
 
 __all__ = [
     "Action",
     "Actions",
     "Answer",
+    "Checkpoint",
     "Client",
     "Contents",
     "Context",
@@ -106,6 +113,47 @@ class Answer:
             return None
 
 
+class Checkpoint:
+    """What a step of a run has already done: a row of its own, that no engine needs to know of.
+
+    Whoever runs the step again, in another process too, reads what was written before, and goes on from there. It is
+    kept until the run is over, and sealed, since it may hold URLs that need no token.
+    """
+
+    def __init__(self, database: Database, vault: Vault, clock: Clock, project_id: str, run_id: str, step: str) -> None:
+        self._database = database
+        self._vault = vault
+        self._clock = clock
+        self._project_id = project_id
+        self._run_id = run_id
+        self._id = store.checkpoint_id(project_id, run_id, step)
+
+    async def read(self) -> dict[str, Any] | None:  # Any: JSON, as it was written
+        """Return what was written last, or None if nothing was."""
+        async with self._database.read() as tx:
+            sealed = await store.sealed_checkpoint(tx, self._id)
+        if sealed is None:
+            return None
+        state: dict[str, Any] = json.loads(self._vault.open(sealed, self._identity))
+        return state
+
+    async def write(self, state: Mapping[str, JsonValue]) -> None:
+        """Write down how far the step is, before what comes next is begun."""
+        sealed = self._vault.seal(_dumped(dict(state)), self._identity)
+        row = store.CheckpointRow(self._id, self._project_id, self._run_id, sealed, self._clock.now())
+        async with self._database.begin() as tx:
+            await store.put_checkpoint(tx, row)
+
+    async def clear(self) -> None:
+        """Forget it: the step begins anew if it is run again."""
+        async with self._database.begin() as tx:
+            await store.delete_checkpoint(tx, self._id)
+
+    @property
+    def _identity(self) -> str:
+        return identity("checkpoints", self._project_id, self._id)
+
+
 @dataclass(frozen=True)
 class Context:
     """On whose behalf an action works, and what it works with. `token` is what the `Wait` before this call held."""
@@ -116,7 +164,11 @@ class Context:
     files: RunFiles
     proxy: Proxy
     clock: Clock
+    checkpoint: Checkpoint
     token: JsonValue = None
+
+
+_ResultT = TypeVar("_ResultT", bound=Result)
 
 
 class Client:
@@ -149,8 +201,18 @@ class Client:
         Raises what `refusal` makes of an answer that is no success, and what `Proxy.send` raises. A call that the API
         may have carried out before it failed is tried again only if it is `repeatable`, as most methods are.
         """
-        async with self.stream(method, path, headers=headers, json=json, body=body, repeatable=repeatable) as stream:
-            return await self.whole(stream)
+        if repeatable is None:
+            repeatable = method in _REPEATABLE_METHODS
+        for attempt in range(1, _TRIES + 1):
+            stream = await self.open(method, path, headers=headers, json=json, body=body, repeatable=repeatable)
+            try:
+                return await self.whole(stream)
+            except ProviderUnreachable:  # the answer broke off
+                if attempt == _TRIES or not repeatable or not await self.wait_a_little(attempt):
+                    raise
+            finally:
+                stream.close()
+        raise AssertionError("the last try returns or raises")
 
     async def whole(self, stream: Stream) -> Answer:
         """Return the rest of an answer. Raises `TooLarge` beyond `LARGEST_ANSWER` bytes."""
@@ -168,6 +230,23 @@ class Client:
         repeatable: bool | None = None,
     ) -> AsyncIterator[Stream]:
         """Give the API's answer while its body is on its way. Otherwise as `call`."""
+        stream = await self.open(method, path, headers=headers, json=json, body=body, repeatable=repeatable)
+        try:
+            yield stream
+        finally:
+            stream.close()
+
+    async def open(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        json: object = None,
+        body: Body = None,
+        repeatable: bool | None = None,
+    ) -> Stream:
+        """Return the API's answer, which the caller closes, while its body is on its way. Otherwise as `call`."""
         sent: CIMultiDict[str] = CIMultiDict(headers or {})
         sent.setdefault("Accept-Encoding", "identity")
         if json is not None:
@@ -181,12 +260,80 @@ class Client:
         if repeatable is None:
             repeatable = method in _REPEATABLE_METHODS
         stream = await self._patiently(send, repeatable=repeatable)
+        if stream.status < 300:
+            return stream
         try:
-            if stream.status >= 300:
-                raise self.refusal(await _whole(stream, _LARGEST_ERROR), self._asked_to_wait(stream))
-            yield stream
+            raise self.refusal(await _whole(stream, _LARGEST_ERROR), self._asked_to_wait(stream))
         finally:
             stream.close()
+
+    async def call_signed(
+        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: Body = None
+    ) -> Answer:
+        """Return the answer, whatever its status, of a URL that the API signed: it is called once, without the bearer.
+
+        Raises what `Proxy.send_signed` raises.
+        """
+        sent = CIMultiDict({"Accept-Encoding": "identity", **(headers or {})})
+        outgoing = Outgoing(method, url, sent, body() if callable(body) else body)
+        stream = await self.context.proxy.send_signed(self.context.integration, outgoing)
+        try:
+            return await self.whole(stream)
+        finally:
+            stream.close()
+
+    async def once(
+        self,
+        model: type[_ResultT],
+        do: Callable[[datetime], Awaitable[_ResultT]],
+        find: Callable[[datetime], Awaitable[_ResultT | None]],
+    ) -> _ResultT:
+        """Return what came of something that must not be done twice, whichever try and process did it.
+
+        `do` gets the instant at which the step began, in whole seconds, and marks with it what it makes; `find` looks
+        for what a try made whose answer was lost. Raises what they raise.
+        """
+        checkpoint = self.context.checkpoint
+        state = await checkpoint.read()
+        if state and "result" in state:
+            return model.model_validate(state["result"])
+        if state:
+            began = datetime.fromisoformat(state["began"])
+            found = await find(began)
+        else:
+            began, found = self.context.clock.now().replace(microsecond=0), None
+            await checkpoint.write({"began": began.isoformat()})
+        result = found or await self._done_or_found(do, find, began)
+        await checkpoint.write({"result": result.as_json()})
+        return result
+
+    async def _done_or_found(
+        self,
+        do: Callable[[datetime], Awaitable[_ResultT]],
+        find: Callable[[datetime], Awaitable[_ResultT | None]],
+        began: datetime,
+    ) -> _ResultT:
+        try:
+            return await do(began)
+        except (ActionRefused, CallerMistake, ProviderBusy):
+            await self.context.checkpoint.clear()  # nothing was done
+            raise
+        except ProviderFailed:
+            if found := await find(began):
+                return found
+            raise
+
+    async def wait_a_little(self, attempt: int, asked: timedelta | None = None) -> bool:
+        """Sleep before another try, longer each time or as asked; or return False: it is time to come back later."""
+        return await self._slept(_PAUSE * 4 ** (attempt - 1) if asked is None else asked)
+
+    def be_patient_again(self) -> None:
+        """Start the count of `LONGEST_SLEEP` anew, since something was got done."""
+        self._patience = LONGEST_SLEEP
+
+    def asked_to_wait(self, answer: Answer) -> timedelta | None:
+        """Return the wait that an answer asks for."""
+        return retry_after(answer.headers.get("Retry-After"), now=self.context.clock.now())
 
     async def _patiently(self, send: Callable[[], Awaitable[Stream]], *, repeatable: bool) -> Stream:
         """Return the answer to the first try that neither breaks off nor meets a trouble that passes by itself."""

@@ -122,6 +122,18 @@ class Proxy:
             return await self._follow(url, opened, outgoing, answer)
         return answer
 
+    async def send_signed(self, integration: str, outgoing: Outgoing) -> Stream:
+        """Return the answer of a URL that the provider signed, which needs no bearer and never gets one.
+
+        Such URLs are uploads and monitors on other hosts. Raises `OutboundRefused` for one that is not https although
+        the API is, and what `Outbound.open` raises.
+        """
+        _must_not_downgrade(self._api_urls[self._catalog.get(integration).provider], outgoing.path)
+        headers = outgoing.headers.copy()
+        headers.popall("Authorization", None)
+        headers["User-Agent"] = self._user_agent
+        return await self._outbound.open(outgoing.method, outgoing.path, headers, outgoing.body)
+
     async def _call(self, url: str, opened: Opened, outgoing: Outgoing) -> Stream:
         headers = outgoing.headers.copy()
         headers["Authorization"] = f"Bearer {opened.access_token}"

@@ -10,13 +10,17 @@ import structlog
 from landbridge.clock import Clock
 from landbridge.connections.tokens import Tokens
 from landbridge.errors import LandbridgeError
-from landbridge.store import projects, sign_ins
+from landbridge.files import Files
+from landbridge.store import checkpoints, projects, sign_ins
 from landbridge.store.database import Database
 
 log = structlog.get_logger(__name__)
 
 REFRESH_EVERY = timedelta(seconds=30)
 CLEAN_EVERY = timedelta(minutes=10)
+
+LEFTOVERS_KEPT = timedelta(days=30)
+"""How long after the last writing a file or a checkpoint is kept that its run did not delete; no step takes longer."""
 
 
 class Worker:
@@ -25,9 +29,10 @@ class Worker:
     Any number may run side by side: a refresh is leased, and deleting twice is deleting once.
     """
 
-    def __init__(self, database: Database, tokens: Tokens, clock: Clock) -> None:
+    def __init__(self, database: Database, tokens: Tokens, files: Files, clock: Clock) -> None:
         self._database = database
         self._tokens = tokens
+        self._files = files
         self._clock = clock
 
     async def run(self) -> None:
@@ -42,12 +47,14 @@ class Worker:
             log.info("tokens refreshed ahead", count=refreshed)
 
     async def clean(self) -> None:
-        """Delete sign-ins, nonces, short-lived keys and news whose time is over."""
+        """Delete sign-ins, nonces, short-lived keys and news whose time is over, and what runs left behind."""
         now = self._clock.now()
         async with self._database.begin() as tx:
             await sign_ins.delete_expired(tx, now)
             await projects.delete_expired_signing_keys(tx, now)
+            await checkpoints.delete_old_checkpoints(tx, now - LEFTOVERS_KEPT)
         await self._database.drop_old_news()
+        await self._files.sweep(now - LEFTOVERS_KEPT)
 
 
 async def every(interval: timedelta, job: Callable[[], Awaitable[object]], clock: Clock) -> None:

@@ -382,7 +382,7 @@ async def test_the_worker_refreshes_ahead_so_that_no_request_waits(
     person, id_ = await landbridge.connected(email=email)
     house = landbridge.house
 
-    async with working(Worker(house.database, house.tokens, house.clock)):
+    async with working(Worker(house.database, house.tokens, house.files, house.clock)):
         landbridge.clock.jump(TOKEN_LIFE - timedelta(minutes=9))
         await eventually(lambda: comes_to_version(landbridge, person, id_, 2))
     await microsoft.plant(operation="token", status=503)
@@ -398,7 +398,7 @@ async def test_the_worker_keeps_an_account_alive_that_nobody_uses_for_half_a_yea
     person, id_ = await landbridge.connected(email=email)
     house, month = landbridge.house, timedelta(days=36)
 
-    async with working(Worker(house.database, house.tokens, house.clock)):
+    async with working(Worker(house.database, house.tokens, house.files, house.clock)):
         for version in range(2, 7):
             await microsoft.advance(month.total_seconds())
             landbridge.clock.jump(month)

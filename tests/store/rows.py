@@ -7,6 +7,7 @@ from uuid import uuid4
 from sqlalchemy import func, select
 from tests.clock import START
 
+from landbridge.store.checkpoints import CheckpointRow
 from landbridge.store.connections import ConfigurationRow, ConnectionRow, UserRow
 from landbridge.store.database import Database
 from landbridge.store.projects import ApiKeyRow, ClientSecretRow, IntegrationRow, ProjectRow, SigningKeyRow
@@ -73,6 +74,11 @@ def sign_in(of: ProjectRow, **changes: Any) -> SignInRow:
     secrets = {"session_key": _id(), "state_hash": _id(), "sealed_secrets": b"\x01sealed"}
     wishes = {"redirect_url": "https://lb.example/oauth", "options": {"externalId": "work"}}
     return _row(SignInRow, changes, id=_id(), created_at=START, expires_at=START, **owner, **secrets, **wishes)
+
+
+def checkpoint(of: ProjectRow, **changes: Any) -> CheckpointRow:
+    place = {"run_id": "run", "sealed": b"\x01sealed"}
+    return _row(CheckpointRow, changes, id=_id(), project_id=of.id, updated_at=START, **place)
 
 
 def nonce(of: ProjectRow, **changes: Any) -> NonceRow:

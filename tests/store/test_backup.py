@@ -19,10 +19,10 @@ from tests.store.conftest import Opener
 
 from landbridge.errors import BackupFailed, StoreFailed
 from landbridge.settings import Settings
-from landbridge.store import connections, projects, sign_ins
+from landbridge.store import checkpoints, connections, projects, sign_ins
 from landbridge.store.backup import back_up, read_contents, restore
 from landbridge.store.cache import Cache
-from landbridge.store.database import Database, Transaction
+from landbridge.store.database import Database, Transaction, latest_migration
 from landbridge.store.projects import ProjectRow
 from landbridge.store.tables import metadata, revisions
 
@@ -66,6 +66,7 @@ async def _fill(database: Database) -> ProjectRow:
         await sign_ins.insert_sign_in(tx, rows.sign_in(project, failure={"code": "denied"}, claimed_at=START))
         await sign_ins.insert_sign_in(tx, rows.sign_in(project))
         await sign_ins.insert_nonce(tx, rows.nonce(project, refusal="not allowed"))
+        await checkpoints.put_checkpoint(tx, rows.checkpoint(project))
     return project
 
 
@@ -294,7 +295,9 @@ async def test_a_backup_of_another_migration_says_which_version_to_restore_it_wi
     damaged = DAMAGES["another migration"]((tmp_path / "backup").read_bytes())
     (tmp_path / "backup").write_bytes(damaged)
 
-    with pytest.raises(BackupFailed, match=r"Landbridge 0\.1\.0 at migration 90001.*Restore it with that version"):
+    with pytest.raises(
+        BackupFailed, match=rf"0\.1\.0 at migration 9{latest_migration()}.*Restore it with that version"
+    ):
         await restore(database, tmp_path / "backup")
 
 

@@ -11,7 +11,7 @@ from tests.store.conftest import Opener
 
 from landbridge.errors import Misconfigured, VaultFailed
 from landbridge.rotation import follow, rotate
-from landbridge.store import connections, projects, sealed, sign_ins
+from landbridge.store import checkpoints, connections, projects, sealed, sign_ins
 from landbridge.store.connections import ConnectionRow
 from landbridge.store.database import Database
 from landbridge.store.projects import ProjectRow
@@ -48,6 +48,9 @@ async def _seal_one_of_each(database: Database, vault: Vault, project: ProjectRo
         await projects.put_integration(tx, integration)
         value = vault.seal(b"the client secret", identity("client_secrets", project.id, secret.id))
         await projects.insert_client_secret(tx, replace(secret, sealed=value))
+        checkpoint = rows.checkpoint(project)
+        value = vault.seal(b"the upload url", identity("checkpoints", project.id, checkpoint.id))
+        await checkpoints.put_checkpoint(tx, replace(checkpoint, sealed=value))
         value = vault.seal(b"the verifier", identity("sign_ins", project.id, sign_in.id))
         await sign_ins.insert_sign_in(tx, replace(sign_in, sealed_secrets=value))
 
@@ -81,10 +84,10 @@ async def test_after_a_rotation_a_new_key_wraps_every_secret_and_all_of_them_ope
     rotated = await rotate(database, vault)
 
     assert rotated.is_complete
-    assert (rotated.rewrapped, rotated.unreadable) == (3, ())
+    assert (rotated.rewrapped, rotated.unreadable) == (len(SEALED), ())
     assert rotated.key_id == vault.ring.primary != before
     assert await _keys_in_use(database) == {rotated.key_id}
-    assert await _secrets(database, vault) == {b"tokens of 0", b"the client secret", b"the verifier"}
+    assert await _secrets(database, vault) == {b"tokens of 0", b"the client secret", b"the verifier", b"the upload url"}
 
 
 async def test_more_rows_than_a_page_are_rotated_and_progress_is_told(
@@ -108,7 +111,7 @@ async def test_a_running_process_with_the_old_ring_opens_what_the_new_key_wraps(
     rotated = await rotate(database, vault)
 
     assert another_process.ring.primary != rotated.key_id
-    assert len(await _secrets(database, another_process)) == 3
+    assert len(await _secrets(database, another_process)) == len(SEALED)
     assert another_process.ring.primary == rotated.key_id
 
 
@@ -200,7 +203,7 @@ async def test_a_refresh_during_the_rotation_is_never_overwritten(
     assert await _keys_in_use(database) == {vault.ring.primary}
 
 
-@pytest.mark.parametrize("killed_at", range(6))
+@pytest.mark.parametrize("killed_at", range(len(SEALED) + 3))
 async def test_a_rotation_killed_at_any_point_leaves_everything_readable_and_the_next_one_finishes(
     database: Database, project: ProjectRow, vault: Vault, killed_at: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -216,20 +219,20 @@ async def test_a_rotation_killed_at_any_point_leaves_everything_readable_and_the
         return begin()
 
     monkeypatch.setattr(database, "begin", begin_or_die)
-    if killed_at < 4:
+    if killed_at < 1 + len(SEALED):
         with pytest.raises(KeyboardInterrupt):
             await rotate(database, vault)
     else:
         await rotate(database, vault)
     monkeypatch.undo()
     next_process = Vault(vault.source)
-    assert len(await _secrets(database, next_process)) == 3
+    assert len(await _secrets(database, next_process)) == len(SEALED)
 
     rotated = await rotate(database, next_process, new_key=False)
 
     assert rotated.is_complete
     assert await _keys_in_use(database) == {next_process.ring.primary}
-    assert len(await _secrets(database, next_process)) == 3
+    assert len(await _secrets(database, next_process)) == len(SEALED)
 
 
 async def test_a_value_that_does_not_open_is_named_and_does_not_stop_the_others(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import Column, ColumnElement, LargeBinary, and_, func, literal, select, update
 
 from landbridge.store.database import Transaction
-from landbridge.store.tables import client_secrets, connections, sign_ins
+from landbridge.store.tables import checkpoints, client_secrets, connections, sign_ins
 
 SealedColumn = Column[bytes]
 
@@ -13,6 +13,7 @@ SEALED: tuple[SealedColumn, ...] = (
     client_secrets.c.sealed,
     connections.c.sealed_tokens,
     sign_ins.c.sealed_secrets,
+    checkpoints.c.sealed,
 )
 """Every sealed column. A new one belongs here, or a rotation of keys leaves it behind; a test compares the names."""
 

@@ -212,6 +212,18 @@ browser_nonces = Table(
     Index(None, "expires_at"),
 )
 
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    _id(primary_key=True),
+    _project(),
+    Column("run_id", String(255), nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    _instant("updated_at"),
+    Index(None, "project_id", "run_id"),
+    Index(None, "updated_at"),
+)
+
 revisions = Table(
     "revisions",
     metadata,

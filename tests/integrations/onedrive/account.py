@@ -15,7 +15,7 @@ from tests.clock import FakeClock
 from landbridge.access import Caller
 from landbridge.app import House, assemble
 from landbridge.connections.accounts import new_configuration
-from landbridge.kit import Context, Given, Result, Wait
+from landbridge.kit import Checkpoint, Context, Given, Result, Wait
 from landbridge.settings import Settings
 from landbridge.store import connections as store
 from landbridge.store.connections import ConnectionRow
@@ -39,6 +39,7 @@ class Account:
     sandbox: Sandbox
     clock: FakeClock
     user: User
+    run_id: str
     context: Context
 
     @property
@@ -51,10 +52,14 @@ class Account:
         return next(one for one in self.sandbox.world.library.drives.values() if one.owner.email == email)
 
     async def run(self, name: str, /, **values: Any) -> Any:  # Any: the result of whichever action it is
-        """Run an action to its end, called again after each wait."""
+        """Run an action to its end as a step of its own, called again after each wait."""
+        return await self.step(str(uuid4()), name, **values)
+
+    async def step(self, step: str, name: str, /, **values: Any) -> Any:  # Any: as above
+        """Run an action as a step of the run; as the same step again it is a repetition."""
         action = self.house.actions.get("onedrive", name)
         given: Given = await action.receive(values, self.context.files)
-        context = self.context
+        context = replace(self.context, checkpoint=checkpoint(self.house, self.context, self.run_id, step))
         while isinstance(outcome := await action.run(context, given), Wait):
             self.clock.advance(max(outcome.until - self.clock.now(), timedelta(0)))
             context = replace(context, token=outcome.token)
@@ -106,19 +111,26 @@ async def connected(sandbox: Sandbox, email: str, data_dir: Path) -> AsyncIterat
     user = next(user for user in sandbox.world.directory.users.values() if user.email == email)
     async with assemble(settings, clock) as house:
         caller = await _connect(house, sandbox, user)
-        yield Account(house, sandbox, clock, user, context_for(house, caller, clock))
+        run_id = str(uuid4())
+        yield Account(house, sandbox, clock, user, run_id, context_for(house, caller, run_id))
 
 
-def context_for(house: House, caller: Caller, clock: FakeClock) -> Context:
+def context_for(house: House, caller: Caller, run_id: str) -> Context:
     """Return what one run's actions work with."""
     return Context(
         caller=caller,
         integration="onedrive",
         selector=None,
-        files=house.files.of(caller.project_id, str(uuid4())),
+        files=house.files.of(caller.project_id, run_id),
         proxy=house.proxy,
-        clock=clock,
+        clock=house.clock,
+        checkpoint=Checkpoint(house.database, house.vault, house.clock, caller.project_id, run_id, "step"),
     )
+
+
+def checkpoint(house: House, context: Context, run_id: str, step: str) -> Checkpoint:
+    """Return the checkpoint of one step."""
+    return Checkpoint(house.database, house.vault, house.clock, context.caller.project_id, run_id, step)
 
 
 async def _connect(house: House, sandbox: Sandbox, user: User) -> Caller:

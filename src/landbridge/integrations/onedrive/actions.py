@@ -2,12 +2,14 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from landbridge.errors import InvalidRequest, ItemNotFound, NotOffered
+from landbridge.errors import ActionRefused, InvalidRequest, ItemNotFound, NotOffered, OutcomeUnknown, ProviderBusy
 from landbridge.integrations.onedrive.graph import (
     Graph,
+    Place,
     must_be_folder,
     must_be_on_one_drive,
     must_not_be_root,
@@ -32,14 +34,15 @@ from landbridge.integrations.onedrive.models import (
     SearchFolders,
 )
 from landbridge.integrations.onedrive.names import check_name
-from landbridge.kit import Stream, action
+from landbridge.integrations.onedrive.transfers import SIMPLE_UPLOAD, Upload, downloaded
+from landbridge.kit import Stream, Wait, action
 
 _FULL_PAGE = 999
 _SETTLED_BY_US = frozenset({"authorization", "host", "connection", "content-length", "transfer-encoding", "user-agent"})
 
 
 @action(scopes={"Files.ReadWrite"}, repeatable=False)
-async def save_file(graph: Graph, given: SaveFile) -> DriveItem:
+async def save_file(graph: Graph, given: SaveFile) -> DriveItem | Wait:
     """Save a file into a folder.
 
     The folder is the drive's root unless another one is named. A file of the same name is replaced unless the conflict
@@ -47,15 +50,26 @@ async def save_file(graph: Graph, given: SaveFile) -> DriveItem:
     """
     name = check_name(given.name or given.file.name)
     contents = graph.context.files.open(given.file)
-    folder = await graph.folder(given)
-    answer = await graph.call(
-        "PUT",
-        f"{folder.child(name) / 'content'}?@microsoft.graph.conflictBehavior={given.conflict_behavior}",
-        headers={"Content-Type": given.file.mime_type, "Content-Length": str(contents.size)},
-        body=contents.chunks if contents.size else b"",
-        repeatable=given.conflict_behavior == "replace",
+    times = given.times()
+    state = await graph.context.checkpoint.read() or {}
+    if "result" in state:
+        return DriveItem.model_validate(state["result"])
+    upload = Upload(
+        graph=graph,
+        folder=Place(state["drive"], state["folder"]) if "folder" in state else await graph.folder(given),
+        name=name,
+        file=given.file,
+        contents=contents,
+        conflict=given.conflict_behavior,
+        began=datetime.fromisoformat(state["began"]) if state else graph.context.clock.now(),
+        times=times,
+        url=state.get("uploadUrl"),
     )
-    return DriveItem.model_validate(answer.json())
+    if contents.size > SIMPLE_UPLOAD or (times and contents.size):
+        return await _in_fragments(graph, upload)
+    if given.conflict_behavior == "replace":
+        return await upload.at_once()
+    return await graph.once(DriveItem, lambda _: upload.at_once(), lambda began: upload.find(since=began))
 
 
 @action(scopes={"Files.Read"}, repeatable=True)
@@ -69,8 +83,11 @@ async def get_file(graph: Graph, given: GetFile) -> FetchedFile:
         return fetched
     if item.package is not None:
         raise NotOffered(f"“{item.name}” is a notebook, which has no contents of its own to fetch.")
-    async with graph.stream("GET", place / "content") as stream:
-        content = await graph.context.files.save(item.name or item.id, _mime_type(stream, item), stream.chunks())
+    async with (
+        graph.stream("GET", place / "content") as first,
+        contextlib.aclosing(downloaded(graph, place, item, first)) as chunks,
+    ):
+        content = await graph.context.files.save(item.name or item.id, _mime_type(first, item), chunks)
     return fetched.model_copy(update={"content": content})
 
 
@@ -97,9 +114,30 @@ async def create_folder(graph: Graph, given: CreateFolder) -> DriveItem:
     """
     name = check_name(given.name)
     folder = await graph.folder(given)
-    asked = {"name": name, "folder": {}, "@microsoft.graph.conflictBehavior": given.conflict_behavior}
-    answer = await graph.call("POST", folder / "children", json=asked, repeatable=given.conflict_behavior == "replace")
-    return DriveItem.model_validate(answer.json())
+
+    async def create(began: datetime) -> DriveItem:
+        asked = {
+            "name": name,
+            "folder": {},
+            "fileSystemInfo": {"createdDateTime": _written(began), "lastModifiedDateTime": _written(began)},
+            "@microsoft.graph.conflictBehavior": given.conflict_behavior,
+        }
+        answer = await graph.call("POST", folder / "children", json=asked)
+        return DriveItem.model_validate(answer.json())
+
+    async def find(began: datetime) -> DriveItem | None:
+        """Return the folder whose own time is the very second in which this step began."""
+        async for page in graph.pages(f"{folder / 'children'}?$top={_FULL_PAGE}"):
+            for item in map(DriveItem.model_validate, page["value"]):
+                is_ours = (item.name or "").casefold().startswith(name.casefold()) and item.is_folder
+                info = item.file_system_info
+                if is_ours and info and info.created_date_time == began:
+                    return item
+        return None
+
+    if given.conflict_behavior == "replace":
+        return await create(graph.context.clock.now().replace(microsecond=0))
+    return await graph.once(DriveItem, create, find)
 
 
 @action(scopes={"Files.Read"}, repeatable=True)
@@ -140,7 +178,7 @@ async def move_folder(graph: Graph, given: MoveFolder) -> DriveItem:
     It can get a new name on the way. A shortcut is moved itself; what it leads to stays.
     """
     new_name = {"name": check_name(given.name)} if given.name is not None else {}
-    place, item = await graph.find(given.drive_id, given.folder_id, given.folder_path, follow=False)
+    place, item = await graph.find_once(given.drive_id, given.folder_id, given.folder_path)
     must_be_folder(item)
     must_not_be_root(item)
     _, destination = await graph.find(given.drive_id, given.destination_id, given.destination_path)
@@ -157,10 +195,10 @@ async def delete_folder(graph: Graph, given: DeleteFolder) -> Deleted:
 
     It goes into the drive's recycle bin. Of a shortcut only the shortcut is deleted; what it leads to stays.
     """
-    place, item = await graph.find(given.drive_id, given.folder_id, given.folder_path, follow=False)
+    place, item = await graph.find_once(given.drive_id, given.folder_id, given.folder_path)
     must_be_folder(item)
     must_not_be_root(item)
-    with contextlib.suppress(ItemNotFound):  # it was there a moment ago: the answer to an earlier try was lost
+    with contextlib.suppress(ItemNotFound):  # it was there when it was found: the answer to an earlier try was lost
         await graph.call("DELETE", place.path)
     return Deleted(id=item.id, name=item.name)
 
@@ -178,6 +216,16 @@ async def onedrive_request(graph: Graph, given: OneDriveRequest) -> RequestAnswe
             raise InvalidRequest("Only a GET has pages to follow.")
         found = [item async for item in _following(graph, path, given.paging)]
         return RequestAnswer(status=200, headers={}, body={"value": found})
+    if given.method in {"GET", "PUT", "DELETE"}:  # twice is the same as once, for HTTP at least
+        return await _asked(graph, given, path)
+
+    async def cannot_tell(_: datetime) -> None:
+        raise OutcomeUnknown(f"A {given.method} to {given.path[:200]} was sent, and no answer came.")
+
+    return await graph.once(RequestAnswer, lambda _: _asked(graph, given, path), cannot_tell)
+
+
+async def _asked(graph: Graph, given: OneDriveRequest, path: str) -> RequestAnswer:
     headers = _headers(given)
     contents = graph.context.files.open(given.file) if given.file else None
     if contents is not None and given.file is not None:
@@ -188,10 +236,28 @@ async def onedrive_request(graph: Graph, given: OneDriveRequest) -> RequestAnswe
         path,
         headers=headers,
         json=given.body if text is None else None,
-        body=contents.chunks if contents else text,
-        repeatable=given.method == "GET",
+        body=(contents.chunks if contents.size else b"") if contents else text,
     ) as stream:
         return await _answer(graph, stream)
+
+
+async def _in_fragments(graph: Graph, upload: Upload) -> DriveItem | Wait:
+    """Return the saved file, or when to come back; its checkpoint says how far it is by then."""
+    try:
+        item = await upload.in_fragments()
+    except ProviderBusy as busy:
+        if upload.url is None or busy.retry_after is None:
+            raise
+        return Wait(graph.context.clock.now() + busy.retry_after, None)
+    except ActionRefused:
+        await graph.context.checkpoint.clear()
+        raise
+    await graph.context.checkpoint.write({"result": item.as_json()})
+    return item
+
+
+def _written(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 async def _items(graph: Graph, first: str, paged: Paged, is_wanted: Callable[[DriveItem], bool]) -> Items:

@@ -78,6 +78,18 @@ class Graph(Client):
             return await self._find_through_shortcuts(place, follow=follow)
         return await self._arrive(place, item, follow=follow)
 
+    async def find_once(self, drive_id: str | None, item_id: str | None, path: str | None) -> tuple[Place, DriveItem]:
+        """Return an item as `find` does without following it; and the same one when the step is run again.
+
+        What a step moves or deletes is not where its path says any more, or something else is by then.
+        """
+        checkpoint = self.context.checkpoint
+        if state := await checkpoint.read():
+            return Place(state["drive"], state["start"]), DriveItem.model_validate(state["item"])
+        place, item = await self.find(drive_id, item_id, path, follow=False)
+        await checkpoint.write({"drive": place.drive, "start": place.start, "item": item.as_json()})
+        return place, item
+
     async def folder(self, given: _InFolder) -> Place:
         """Return the folder that a form means, by its id, or the root; a shortcut leads to its folder.
 

@@ -1,10 +1,10 @@
 """What actions are given, and what they give: the only schema there is."""
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import AwareDatetime, Field, JsonValue, model_validator
 
 from landbridge.kit import File, Given, Result
 
@@ -165,6 +165,13 @@ class SaveFile(InFolder):
         description="If a file of that name is there: `replace` its contents (OneDrive keeps the former version), "
         "`rename` the new one, or `fail`.",
     )
+    created_at: AwareDatetime | None = Field(default=None, description="When the user made it, if that is to be kept.")
+    modified_at: AwareDatetime | None = Field(default=None, description="When the user last changed it, likewise.")
+
+    def times(self) -> dict[str, str]:
+        """Return the times to keep, as Graph takes them."""
+        given = {"createdDateTime": self.created_at, "lastModifiedDateTime": self.modified_at}
+        return {name: f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S}Z" for name, at in given.items() if at}
 
 
 class GetFile(OnDrive):

@@ -7,7 +7,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import jwt
-from cachetools import TTLCache
 from jwt.types import Options
 
 from landbridge.clock import Clock
@@ -15,6 +14,7 @@ from landbridge.errors import Forbidden, Unauthenticated
 from landbridge.projects import ProjectFacts, Projects, api_key_hash, is_user_id
 from landbridge.settings import Settings
 from landbridge.store import projects as store
+from landbridge.store.cache import Kept
 from landbridge.store.database import EVERYTHING, Database
 from landbridge.store.projects import SigningKeyRow
 
@@ -22,7 +22,6 @@ LEEWAY = timedelta(seconds=60)
 """How far the clock of the machine that signs may be off."""
 
 _LONGEST_TOKEN = 16 << 10
-_CACHED_SECONDS = 30
 _END_OF_TIME = 1e11  # the year 5138; later times are in milliseconds, or no times
 _SIGNATURE_ONLY: Options = {  # the claims are checked here, with our clock and in our words
     "require": ["sub", "exp"],
@@ -70,7 +69,7 @@ class Access:
         self._database = database
         self._clock = clock
         self._audience_host = urlsplit(settings.base_url).netloc
-        self._verified: TTLCache[bytes, Caller] = TTLCache(maxsize=10_000, ttl=_CACHED_SECONDS)
+        self._verified: Kept[bytes, Caller] = Kept(10_000)
         self._forgotten = 0
         database.on_change(self._forget)
 
@@ -95,7 +94,7 @@ class Access:
             forgotten = self._forgotten
             caller = self._verify(await self._projects.facts(project_id), token)
             if forgotten == self._forgotten:  # else a key may have been revoked after the facts were read
-                self._verified[digest] = caller
+                self._verified.put(digest, caller)
         return caller
 
     async def operator(self, key: str) -> Operator:

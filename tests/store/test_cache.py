@@ -8,7 +8,7 @@ from tests.store import rows
 from tests.store.conftest import Opener
 
 from landbridge.store import projects
-from landbridge.store.cache import Cache
+from landbridge.store.cache import Cache, Kept
 from landbridge.store.database import EVERYTHING, Database
 from landbridge.store.projects import ProjectRow
 
@@ -118,3 +118,26 @@ async def test_a_change_here_is_forgotten_here_at_once(database: Database) -> No
     async with database.begin() as tx:
         await projects.insert_project(tx, row)
     assert cache.get(f"project:{row.id}") is None
+
+
+def test_what_is_kept_is_kept_for_half_a_minute_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    kept: Kept[str, int] = Kept(10)
+
+    kept.put("a", 1)
+    now += 29.9
+    assert kept.get("a") == 1
+    now += 0.2
+    assert kept.get("a") is None
+
+
+def test_the_oldest_make_room_and_what_is_kept_anew_is_young_again() -> None:
+    kept: Kept[str, int] = Kept(2)
+
+    kept.put("a", 1)
+    kept.put("b", 2)
+    kept.put("a", 3)
+    kept.put("c", 4)
+
+    assert [kept.get(key) for key in "abc"] == [3, None, 4]

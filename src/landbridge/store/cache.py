@@ -1,12 +1,12 @@
 """What was read from the store, kept for a moment, and forgotten as soon as anybody changes it."""
 
+import time
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
-from cachetools import TTLCache
-
 from landbridge.store.database import EVERYTHING, Database
 
+Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
 KEPT_SECONDS = 30
@@ -15,11 +15,50 @@ KEPT_SECONDS = 30
 _KEPT_IN_A_SCOPE = 32
 
 
+class Kept(Generic[Key, Value]):
+    """Values for half a minute each, a bounded number of them; the oldest make room.
+
+    As cachetools' `TTLCache` would be, at a tenth of its cost: every proxied request looks into five of these.
+    """
+
+    __slots__ = ("_kept", "_most")
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: dict[Key, tuple[float, Value]] = {}
+
+    def get(self, key: Key) -> Value | None:
+        """Return what is kept, or None."""
+        found = self._kept.get(key)
+        if found is None:
+            return None
+        until, value = found
+        if until > time.monotonic():
+            return value
+        del self._kept[key]
+        return None
+
+    def put(self, key: Key, value: Value) -> None:
+        """Keep a value from now on."""
+        self._kept.pop(key, None)
+        if len(self._kept) >= self._most:
+            del self._kept[next(iter(self._kept))]
+        self._kept[key] = time.monotonic() + KEPT_SECONDS, value
+
+    def drop(self, key: Key) -> None:
+        """Forget one."""
+        self._kept.pop(key, None)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._kept.clear()
+
+
 class Cache(Generic[Value]):
     """Values by scope, the unit of forgetting (`project:…`, `user:…`, `connection:…`), and by key within it."""
 
     def __init__(self, database: Database, *, scopes: int) -> None:
-        self._scopes: TTLCache[str, dict[Hashable, Value]] = TTLCache(maxsize=scopes, ttl=KEPT_SECONDS)
+        self._scopes: Kept[str, dict[Hashable, Value]] = Kept(scopes)
         self._forgotten = 0
         database.on_change(self.forget)
 
@@ -45,7 +84,8 @@ class Cache(Generic[Value]):
         """Keep a value."""
         kept = self._scopes.get(scope)
         if kept is None or len(kept) >= _KEPT_IN_A_SCOPE:
-            kept = self._scopes[scope] = {}
+            kept = {}
+            self._scopes.put(scope, kept)
         kept[key] = value
 
     def forget(self, scope: str) -> None:
@@ -54,4 +94,4 @@ class Cache(Generic[Value]):
         if scope == EVERYTHING:
             self._scopes.clear()
         else:
-            self._scopes.pop(scope, None)
+            self._scopes.drop(scope)

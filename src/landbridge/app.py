@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -197,6 +198,7 @@ async def _serve(
         ]
         if settings.worker:
             background.append(asyncio.create_task(Supervisor(worker_command, house.clock).run()))
+        gc.freeze()  # modules, routes, models: they live as long as we do, and need not be looked through again
         announce(settings)
         try:
             await server.serve(sockets=[listening])

@@ -108,7 +108,8 @@ class _Answer:
     async def __call__(self, message: Any) -> None:
         if message["type"] == "http.response.start":
             self._started = True
-            message = {**message, "headers": [*message["headers"], *self._cors]}
+            if self._cors:
+                message = {**message, "headers": [*message["headers"], *self._cors]}
         await self.send(message)
 
     async def preflight(self, asked: str) -> None:

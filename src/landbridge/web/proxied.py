@@ -10,6 +10,7 @@ import json
 import re
 import time
 from collections.abc import AsyncIterator
+from functools import lru_cache
 from typing import Any
 
 from multidict import CIMultiDict
@@ -82,14 +83,15 @@ class Proxied:
 
     def __init__(self, rooms: Rooms) -> None:
         self._rooms = rooms
-        self._in_flight = rooms.metrics.proxy_in_flight
+        self._in_flight = 0
+        rooms.metrics.proxy_in_flight.set_function(lambda: self._in_flight)
         self._seconds = rooms.metrics.proxy_seconds
         self._counted: dict[int, Any] = {}  # the counters by status, looked up once; Any: prometheus' child type
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # Any: ASGI's own types are open dicts
         """Answer one request, or raise what the gate answers."""
         began = time.perf_counter()
-        self._in_flight.inc()
+        self._in_flight += 1
         status = 500
         try:
             status = await self._answer(scope, receive, send)
@@ -99,7 +101,7 @@ class Proxied:
             status = error.status
             raise
         finally:
-            self._in_flight.dec()
+            self._in_flight -= 1
             self._seconds.observe(time.perf_counter() - began)
             self._count(status)
 
@@ -144,12 +146,18 @@ def _forwarded(headers: Headers, is_raw: bool) -> CIMultiDict[str]:
     """Return the headers that the provider may see: not ours, not the connection's, none of a browser's."""
     nominated = {one.strip().lower() for name, value in headers if name == b"connection" for one in value.split(b",")}
     forwarded: CIMultiDict[str] = CIMultiDict()
-    for name, value in headers:
-        if name in _NOT_FORWARDED or name.startswith(_NOT_FORWARDED_PREFIXES) or name in nominated:
-            continue
-        forwarded.add(name.decode("latin-1"), value.decode("latin-1"))
+    for given, value in headers:
+        name = _forwarded_name(given)
+        if name is not None and given not in nominated:
+            forwarded.add(name, value.decode("latin-1"))
     forwarded["Accept-Encoding"] = (is_raw and header(headers, b"accept-encoding")) or "identity"
     return forwarded
+
+
+@lru_cache(maxsize=1000)
+def _forwarded_name(name: bytes) -> str | None:
+    """Return the name of a header of the caller's as the provider gets it, or None if the provider gets no such one."""
+    return None if name in _NOT_FORWARDED or name.startswith(_NOT_FORWARDED_PREFIXES) else name.decode("latin-1")
 
 
 async def _body(headers: Headers, receive: Any) -> Body:
@@ -239,11 +247,19 @@ def _is_whole_json(answer: Stream) -> bool:
 
 def _returned(answer: Stream) -> Headers:
     headers = [
-        (name.lower().encode("latin-1"), value.encode("latin-1", "replace"))
-        for name, value in answer.headers.items()
-        if name.lower().encode("latin-1") not in _NOT_RETURNED and not name.lower().startswith("access-control-")
+        (name, value.encode("latin-1", "replace"))
+        for given, value in answer.headers.items()
+        if (name := _returned_name(given))
     ]
-    return [*headers, (b"x-content-type-options", b"nosniff")]
+    headers.append((b"x-content-type-options", b"nosniff"))
+    return headers
+
+
+@lru_cache(maxsize=1000)
+def _returned_name(name: str) -> bytes | None:
+    """Return the name of a header of the provider's as the caller gets it, or None if the caller gets no such one."""
+    lowered = name.lower().encode("latin-1")
+    return None if lowered in _NOT_RETURNED or lowered.startswith(b"access-control-") else lowered
 
 
 async def _stream(answer: Stream, send: Any, headers: Headers, length: str | None) -> None:

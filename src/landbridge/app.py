@@ -106,7 +106,6 @@ async def assemble(settings: Settings, clock: Clock | None = None) -> AsyncItera
             await database.check()
         await database.skip_old_news()
         rotation.follow(database, vault)
-        rotation.follow(database, vault)
         outbound = await closing.enter_async_context(Outbound(settings))
         microsoft = Microsoft(
             outbound, login_url=settings.microsoft_login_url, graph_url=settings.microsoft_graph_url, clock=clock

@@ -136,8 +136,7 @@ class Projects:
         private = (
             rsa.generate_private_key(65537, 2048) if algorithm == "RS256" else ec.generate_private_key(ec.SECP256R1())
         )
-        public = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-        row = await self._add_signing_key(project_id, algorithm, public, lifetime)
+        row = await self._add_signing_key(project_id, algorithm, _pem(private.public_key()), lifetime)
         return row, private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
     async def import_signing_key(self, project_id: str, public_key: str) -> SigningKeyRow:
@@ -147,10 +146,13 @@ class Projects:
         except ValueError as error:
             raise InvalidRequest("The public key is not PEM (`-----BEGIN PUBLIC KEY-----`).") from error
         if isinstance(key, rsa.RSAPublicKey) and key.key_size >= 2048:
-            return await self._add_signing_key(project_id, "RS256", public_key, None)
-        if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1):
-            return await self._add_signing_key(project_id, "ES256", public_key, None)
-        raise InvalidRequest("The public key must be RSA of at least 2048 bits, or elliptic on P-256.")
+            algorithm = "RS256"
+        elif isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1):
+            algorithm = "ES256"
+        else:
+            raise InvalidRequest("The public key must be RSA of at least 2048 bits, or elliptic on P-256.")
+        # Written anew: what was given may hold more than the key, such as its private half.
+        return await self._add_signing_key(project_id, algorithm, _pem(key), None)
 
     async def _add_signing_key(
         self, project_id: str, algorithm: str, public_key: str, lifetime: timedelta | None
@@ -329,6 +331,10 @@ def origin(text: str) -> str:
             raise InvalidRequest(f"“{text[:100]}” is not an origin: the address in it is none.") from None
     is_default = port is None or port == {"http": "80", "https": "443"}[scheme]
     return f"{scheme}://{host}" if is_default else f"{scheme}://{host}:{port}"
+
+
+def _pem(key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey) -> str:
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
 def _name(text: str) -> str:

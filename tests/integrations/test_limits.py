@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from uuid import uuid4
 
 import pytest
 from tests.integrations.landbridge import Place
 from tests.integrations.person import Answer, Person
 from yarl import URL
 
+from landbridge.store import connections
 from landbridge.web.gate import MOST_BODY_BYTES
 
 
@@ -102,3 +105,22 @@ async def test_an_unexpected_failure_has_the_documented_shape_and_an_id_to_find_
     assert (answer.status, answer.code) == (500, "internal_error")
     assert len(answer.json["meta"]["requestId"]) == 16
     assert b"defect" not in answer.body
+
+
+async def test_a_minute_of_more_connections_than_a_statement_has_room_for_is_noted(landbridge: Place) -> None:
+    person, id_ = await landbridge.connected()
+    await person.call("/me/drive")
+    before = await used_at(landbridge, person, id_)
+    landbridge.clock.jump(timedelta(minutes=1))
+    landbridge.house.tokens._used.update(str(uuid4()) for _ in range(40_000))
+
+    await landbridge.house.tokens.note_use()
+
+    assert await used_at(landbridge, person, id_) - before >= timedelta(minutes=1)
+
+
+async def used_at(landbridge: Place, person: Person, id_: str) -> datetime:
+    async with landbridge.house.database.read() as tx:
+        row = await connections.connection(tx, person.project, id_)
+    assert row
+    return row.used_at

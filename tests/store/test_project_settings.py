@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from sqlalchemy import select
 from tests.clock import FakeClock
 from tests.store import rows
@@ -152,6 +152,17 @@ async def test_a_public_key_that_the_product_has_can_be_brought_along(projects: 
     of_rsa = await projects.import_signing_key(project.id, _pem(rsa.generate_private_key(65537, 2048)))
     of_ec = await projects.import_signing_key(project.id, _pem(ec.generate_private_key(ec.SECP256R1())))
     assert [of_rsa.algorithm, of_ec.algorithm] == ["RS256", "ES256"]
+
+
+async def test_of_a_key_file_that_holds_both_halves_only_the_public_one_is_kept(
+    projects: Projects, project: ProjectRow
+) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+    kept = await projects.import_signing_key(project.id, f"{_pem(key)}{private}\0")
+
+    assert kept.public_key == _pem(key)
 
 
 async def test_a_weak_or_foreign_key_is_refused(projects: Projects, project: ProjectRow) -> None:

@@ -58,6 +58,7 @@ IN_USE = timedelta(hours=2)
 _TOO_LATE = timedelta(seconds=5)
 _LOOK_AGAIN = timedelta(milliseconds=50)
 _YOUNG = timedelta(seconds=30)
+_NOTED_AT_ONCE = 1000  # a database takes 32,766 parameters in a statement at most, and a writer should not hold it long
 _FIRST_REST, _LONGEST_REST = timedelta(seconds=2), timedelta(minutes=5)
 
 
@@ -149,11 +150,13 @@ class Tokens:
         return sum(await asyncio.gather(*(renew(row) for row in rows)))
 
     async def note_use(self) -> None:
-        """Write down which connections served requests since the last time."""
-        used, self._used = list(self._used), set()
-        if used:
+        """Write down which connections served requests since the last time; if that fails, the next time does."""
+        used = list(self._used)
+        for start in range(0, len(used), _NOTED_AT_ONCE):
+            page = used[start : start + _NOTED_AT_ONCE]
             async with self._database.begin() as tx:
-                await store.mark_used(tx, used, self._clock.now())
+                await store.mark_used(tx, page, self._clock.now())
+            self._used.difference_update(page)
 
     async def settle(self) -> None:
         """Wait for the refreshes under way, so that none is stopped between the provider's answer and the save."""

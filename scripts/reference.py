@@ -4,16 +4,21 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from importlib.resources import files
-from typing import Any
+from typing import Any, cast
 
+import typer
+from fastapi import FastAPI
 from pydantic import BaseModel
 
 from landbridge.app import gather_actions  # loads every room, and with it every error that a room adds to the tree
 from landbridge.catalog import Catalog
+from landbridge.cli import cli
 from landbridge.errors import LandbridgeError
 from landbridge.kit import Action
 from landbridge.providers.aadsts import EXPLANATIONS, Who
 from landbridge.settings import Settings
+from landbridge.web import api
+from landbridge.web.rooms import Rooms
 from scripts.setup import TREE
 
 _MICROSOFT_ERRORS = """\
@@ -85,7 +90,7 @@ _ERRORS = """\
 # Errors
 
 An error answer is JSON with `message`, `code`, `status` and `meta`. `meta` repeats what to do, and whether the same
-request may work later. A provider's own error keeps its status, with its body in `meta`.
+request may work later. A provider's own error keeps its status, with its body under `output`.
 
 This page is generated from `src/landbridge/errors.py` by `make docs`.
 
@@ -163,6 +168,81 @@ def _action_section(action: Action) -> str:
     )
 
 
+_COMMANDS = """\
+# Commands
+
+`landbridge COMMAND --help` says the same. Every command takes `--json`, and then prints one JSON value on standard
+output: what it found or made, or an [error](errors.md); only `worker` has nothing to say. The exit code is 0 if all went well, 1 if it did not, and 2 if
+the command line was not understood. Settings come from the [environment](settings.md).
+
+This page is generated from `src/landbridge/cli` by `make docs`.
+"""
+
+
+def commands() -> str:
+    """Return the page of all commands."""
+    return "\n".join([_COMMANDS, *_command_sections("landbridge", typer.main.get_command(cli))])
+
+
+def _command_sections(name: str, command: Any) -> Iterator[str]:  # Any, here and below: typer's own kinds of a command
+    if hasattr(command, "commands"):
+        for part, inner in command.commands.items():
+            yield from _command_sections(f"{name} {part}", inner)
+        return
+    parameters = [one for one in command.params if not one.hidden and one.name != "as_json"]
+    arguments = "".join(f" {_metavar(one)}" for one in parameters if one.param_type_name == "argument")
+    rows = "".join(_parameter_row(one) for one in parameters)
+    table = f"\n| given | meaning |\n|---|---|\n{rows}" if rows else ""
+    yield f"## {name}{arguments}\n\n{command.help}\n{table}"
+
+
+def _metavar(argument: Any) -> str:
+    return str(argument.metavar or argument.name).upper()
+
+
+def _parameter_row(one: Any) -> str:
+    is_option = one.param_type_name == "option"
+    name = ", ".join(f"`{spelt}`" for spelt in (*one.opts, *one.secondary_opts)) if is_option else f"`{_metavar(one)}`"
+    instead = f" Or set `{one.envvar}`." if one.envvar else ""
+    return f"| {name}{' (needed)' if one.required else ''} | {_in_table(one.help or '')}{instead} |\n"
+
+
+_API = """\
+# The management API
+
+For operators and their programs, under `{LANDBRIDGE_PUBLIC_URL}/api/v1`. Send `Authorization: Bearer KEY`, where KEY is
+what `landbridge api-keys create` printed: the key of one project manages that project, any other manages all. Bodies
+are JSON and have at most 1 MiB; a field that we do not know is refused. [Errors](errors.md) have one shape everywhere.
+
+A running Landbridge serves the same as OpenAPI at `/api/openapi.json`, to generate clients from.
+
+This page is generated from `src/landbridge/web/api.py` by `make docs`.
+"""
+
+
+def management_api() -> str:
+    """Return the page of the management API's routes, and of the bodies that they take and give."""
+    framework = FastAPI()
+    framework.include_router(api.router(cast("Rooms", None)))  # the rooms are needed to answer, and nobody asks
+    described = framework.openapi()
+    routes = [
+        _route_row(method, path, of) for path, methods in described["paths"].items() for method, of in methods.items()
+    ]
+    things = [(name, of) for name, of in described["components"]["schemas"].items() if "Error" not in name]
+    table = "| route | does | takes | gives |\n|---|---|---|---|\n" + "".join(routes)
+    return "\n".join([_API, f"## Routes\n\n{table}", "## Bodies\n", *(_thing(name, of) for name, of in things)])
+
+
+def _route_row(method: str, path: str, of: Mapping[str, Any]) -> str:  # Any: OpenAPI
+    given = of.get("requestBody", {}).get("content", {})
+    gives = next((answer.get("content", {}) for status, answer in of["responses"].items() if status < "300"), {})
+    return f"| `{method.upper()} {path}` | {of['description']} | {_body(given)} | {_body(gives)} |\n"
+
+
+def _body(content: Mapping[str, Any]) -> str:  # Any: OpenAPI
+    return _kind(content["application/json"]["schema"]) if content else ""
+
+
 def _link(name: str) -> str:
     return f"[{name}](#{name.lower()})"
 
@@ -206,6 +286,8 @@ def _in_table(text: str) -> str:
 
 
 PAGES: Mapping[str, Callable[[], str]] = {
+    "docs/reference/api.md": management_api,
+    "docs/reference/commands.md": commands,
     "docs/reference/errors.md": errors,
     "docs/reference/microsoft-errors.md": microsoft_errors,
     "docs/reference/onedrive-actions.md": lambda: actions_of("onedrive"),

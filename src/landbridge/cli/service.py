@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -14,7 +13,9 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 from landbridge import __version__, app, rotation
 from landbridge.cli.terminal import AsJson, done, err, group, in_house, out, settings
 from landbridge.clock import SystemClock
+from landbridge.disk import written_whole
 from landbridge.doctor.findings import Report, render
+from landbridge.errors import BackupFailed
 from landbridge.rotation import Rotated
 from landbridge.settings import Settings
 from landbridge.store import backup
@@ -200,6 +201,11 @@ def export(
     if output is None:
         print(text)
         return
-    with os.fdopen(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text + "\n")
+    try:
+        with written_whole(output, replace=False) as file:
+            file.write(f"{text}\n".encode())
+    except FileExistsError:
+        raise BackupFailed(f"{output} is there already; an older ring may be the only copy of its keys.") from None
+    except OSError as error:
+        raise BackupFailed(f"{output} cannot be written: {error.strerror}.") from error
     err.print(f"The key ring is in {output}.", highlight=False)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from landbridge.access import Operator, bearer
 from landbridge.catalog import Scope
 from landbridge.connections.accounts import Connected
-from landbridge.errors import InvalidRequest
+from landbridge.errors import NotFound
 from landbridge.store.projects import ApiKeyRow, ClientSecretRow, IntegrationRow, ProjectRow, SigningKeyRow
 from landbridge.web.rooms import Rooms
 
@@ -304,7 +304,7 @@ def _add_integration_routes(routes: APIRouter, rooms: Rooms) -> None:
     async def shown(project_id: str, type_: str) -> IntegrationOut:
         row, secrets = await rooms.projects.integration(project_id, rooms.catalog.get(type_).type)
         if row is None:
-            raise InvalidRequest(f"{type_} is not set up in this project yet.")
+            raise NotFound(f"{type_} is not set up in this project yet.")
         return IntegrationOut.of(row, secrets, rooms.settings.redirect_url)
 
     @routes.get("/catalog", tags=["integrations"])

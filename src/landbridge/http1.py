@@ -29,6 +29,7 @@ _MOST_KEPT = 256
 _LOOK_EVERY = 5.0
 _LARGEST_HEAD = 64 << 10
 _READ_AHEAD = 512 << 10
+_LARGE = 64 << 10
 _REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 _EXPECT_BODY = frozenset({"POST", "PUT", "PATCH"})
 _UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
@@ -332,18 +333,27 @@ class _Connection(asyncio.Protocol):
         """Return what came of the body since the last time, or b"" at its end."""
         while True:
             if self._chunks:
-                chunks, self._chunks, self._waiting_size = self._chunks, [], 0
-                if self._is_paused and self._transport:
-                    self._is_paused = False
-                    self.touch()
-                    self._transport.resume_reading()
-                return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+                return self._taken()
             if self._has_end:
                 return b""
             if self._error is not None:
                 raise self._error
             self._more = self._loop.create_future()
             await self._more
+
+    def _taken(self) -> bytes:
+        """Take large pieces one by one, since joining copies them, and small ones together."""
+        if self._waiting_size < _LARGE:
+            chunks, self._chunks = self._chunks, []
+            taken = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        else:
+            taken = self._chunks.pop(0)
+        self._waiting_size -= len(taken)
+        if self._is_paused and self._waiting_size < _READ_AHEAD // 2 and self._transport:
+            self._is_paused = False
+            self.touch()
+            self._transport.resume_reading()
+        return taken
 
     # What the event loop calls.
 

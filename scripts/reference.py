@@ -172,8 +172,9 @@ _COMMANDS = """\
 # Commands
 
 `landbridge COMMAND --help` says the same. Every command takes `--json`, and then prints one JSON value on standard
-output: what it found or made, or an [error](errors.md); only `worker` has nothing to say. The exit code is 0 if all went well, 1 if it did not, and 2 if
-the command line was not understood. Settings come from the [environment](settings.md).
+output: what it found or made, or an [error](errors.md); only `worker` has nothing to say. The exit code is 0 if all
+went well, 1 if it did not, and 2 if the command line was not understood. Settings come from the
+[environment](settings.md).
 
 This page is generated from `src/landbridge/cli` by `make docs`.
 """
@@ -235,7 +236,9 @@ def management_api() -> str:
 
 def _route_row(method: str, path: str, of: Mapping[str, Any]) -> str:  # Any: OpenAPI
     given = of.get("requestBody", {}).get("content", {})
-    gives = next((answer.get("content", {}) for status, answer in of["responses"].items() if status < "300"), {})
+    gives: Mapping[str, Any] = next(
+        (answer.get("content", {}) for status, answer in of["responses"].items() if status < "300"), {}
+    )
     return f"| `{method.upper()} {path}` | {of['description']} | {_body(given)} | {_body(gives)} |\n"
 
 

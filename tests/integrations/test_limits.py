@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
@@ -13,6 +15,7 @@ from tests.integrations.person import Answer, Person
 from yarl import URL
 
 from landbridge.store import connections
+from landbridge.web import wire
 from landbridge.web.gate import MOST_BODY_BYTES
 
 
@@ -124,3 +127,37 @@ async def used_at(landbridge: Place, person: Person, id_: str) -> datetime:
         row = await connections.connection(tx, person.project, id_)
     assert row
     return row.used_at
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_head_without_an_end_is_not_collected(landbridge: Place) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", landbridge.settings.port)
+    writer.write(b"GET / HTTP/1.1\r\nX: ")
+    sent = 0
+    with contextlib.suppress(ConnectionError):
+        while sent < 64 << 20:
+            writer.write(b"x" * (1 << 18))
+            await writer.drain()
+            sent += 1 << 18
+
+    assert sent < 32 << 20, "it was taken"
+    with contextlib.suppress(ConnectionError):
+        assert await reader.readline() in {b"HTTP/1.1 400 Bad Request\r\n", b""}
+    writer.close()
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("begun", [b"", b"GET / HTTP/1.1\r\nX: ", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /"])
+async def test_a_head_that_does_not_come_is_not_waited_for(
+    landbridge: Place, begun: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "HEAD_WITHIN_SECONDS", 0.2)
+    reader, writer = await asyncio.open_connection("127.0.0.1", landbridge.settings.port)
+    writer.write(begun)
+
+    async with asyncio.timeout(20):
+        answers = await reader.read()
+
+    assert (b"HTTP/1.1 400 Bad Request" in answers) == bool(begun)
+    assert answers.startswith(b"HTTP/1.1 200 OK") == begun.endswith(b"GET /")
+    writer.close()

@@ -10,6 +10,12 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+LONGEST_HEAD = 64 << 10
+"""From so many bytes on a request's head is not read to its end; the gate's own limit is lower, and says more."""
+
+HEAD_WITHIN_SECONDS = 30
+"""How long a caller may take for a request's head."""
+
 _ENOUGH = 64 << 10
 """From so many bytes on, waiting for more saves nothing."""
 
@@ -51,8 +57,60 @@ class GatheredTransport:
 
 
 class Wire(HttpToolsProtocol):
-    """Uvicorn's HTTP protocol on such a transport."""
+    """Uvicorn's HTTP protocol on such a transport, which waits for no request's head for ever, or to any length.
+
+    Uvicorn itself collects a head until it ends: a header that never does would take all memory, and callers who send
+    nothing would take every place (RFC 9112 §2.2 and RFC 6585 §5 leave the limits to the server).
+    """
+
+    _in_head = False
+    _head_size = 0
+    _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as Uvicorn narrows it
         """Begin to serve a caller."""
         super().connection_made(GatheredTransport(transport, self.loop))  # type: ignore[arg-type]  # as good as one
+        self._expect_head()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what the caller sent."""
+        super().data_received(data)
+        if not self._in_head:
+            return
+        self._head_size += len(data)
+        if self._head_size > LONGEST_HEAD:
+            self._refuse()
+        elif self._deadline is None:
+            self._expect_head()
+
+    def on_message_begin(self) -> None:
+        """Begin to read a request."""
+        super().on_message_begin()
+        self._in_head, self._head_size = True, 0
+
+    def on_headers_complete(self) -> None:
+        """Answer a request whose head is here."""
+        self._in_head = False
+        self._expect_nothing()
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget a caller who is gone."""
+        self._expect_nothing()
+        super().connection_lost(exc)
+
+    def _expect_head(self) -> None:
+        self._deadline = self.loop.call_later(HEAD_WITHIN_SECONDS, self._refuse)
+
+    def _expect_nothing(self) -> None:
+        if self._deadline:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _refuse(self) -> None:
+        is_answering = self.cycle is not None and not self.cycle.response_complete
+        if is_answering or not self._in_head:  # nothing may stand in the middle of an answer, or where none is awaited
+            self.transport.close()
+        else:
+            self.send_400_response("The head of the request is too long, or too long in coming.")
+        self._in_head = False

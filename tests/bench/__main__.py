@@ -11,13 +11,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from scripts.setup import TREE
-from tests.bench import footprint, proxy
+from tests.bench import footprint, proxy, sandbox
 from tests.bench.bench import Bench
 from tests.bench.records import table
 
 BENCHMARKS: dict[str, Callable[[Bench], None]] = {
     "proxy": proxy.measure,
     "footprint": footprint.measure,
+    "sandbox": sandbox.measure,
 }
 
 

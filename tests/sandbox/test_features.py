@@ -109,7 +109,8 @@ async def test_a_link_leads_others_to_the_item(caller: Caller) -> None:
     assert (await grace.graph("GET", f"/shares/{token}/driveItem"))["name"] == "Documents"
     assert (await grace.graph("GET", f"/shares/{token}/root:/Welcome.txt"))["name"] == "Welcome.txt"
     await grace.graph("PUT", f"/shares/{token}/root:/x.txt:/content", 403, data=b"x")
-    await grace.graph("GET", "/shares/u!bm90aGluZw/driveItem", 404)
+    for nonsense in ("u!bm90aGluZw", "%C2%80", "u!%25"):
+        await grace.graph("GET", f"/shares/{nonsense}/driveItem", 404)
     await caller.graph("DELETE", f"/me/drive/root:/Documents:/permissions/{link['id']}", 204)
     await grace.graph("GET", f"/shares/{token}/driveItem", 404)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import secrets
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -73,7 +72,7 @@ def find_share(visit_drives: list[Drive], token: str) -> tuple[Drive, Item, Perm
     try:
         raw = token.removeprefix("u!")
         url = base64.b64decode(raw + "=" * (-len(raw) % 4), altchars=b"-_", validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:
         raise not_found("The sharing link no longer exists, or you do not have permission to access it.") from None
     for drive in visit_drives:
         for item in drive.shared:

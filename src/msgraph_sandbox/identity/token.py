@@ -6,7 +6,6 @@ https://learn.microsoft.com/entra/identity-platform/v2-oauth2-auth-code-flow
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -246,7 +245,7 @@ def credentials(request: Request, form: Form) -> tuple[str, str | None]:
         return _required(form, "client_id"), form.get("client_secret")
     try:
         client_id, _, secret = base64.b64decode(encoded, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:
         raise SignInRefused(9002313) from None
     return unquote_plus(client_id), unquote_plus(secret)
 

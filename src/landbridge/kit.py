@@ -470,7 +470,11 @@ class Actions:
 
     def __init__(self, modules: Mapping[str, ModuleType]) -> None:
         self._actions: Mapping[str, Mapping[str, Action]] = {
-            integration: {found.name: found for found in vars(module).values() if isinstance(found, Action)}
+            integration: {
+                found.name: found
+                for name in getattr(module, "__all__", vars(module))
+                if isinstance(found := getattr(module, name), Action)
+            }
             for integration, module in modules.items()
         }
 
@@ -480,7 +484,7 @@ class Actions:
                 yield integration, found
 
     def of(self, integration: str) -> Iterable[Action]:
-        """Return the actions of an integration, in the order in which they are written."""
+        """Return the actions of an integration, in the order in which its module names them."""
         return self._actions.get(integration, {}).values()
 
     def get(self, integration: str, name: str) -> Action:

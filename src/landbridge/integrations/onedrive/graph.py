@@ -1,6 +1,6 @@
 """Microsoft Graph's drives: where things are, how lists continue, how contents travel."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol
@@ -8,9 +8,12 @@ from urllib.parse import urlsplit
 
 from landbridge.errors import InvalidRequest, ItemNotFound, LandbridgeError, NotOffered, ProviderFailed
 from landbridge.integrations.onedrive import refusals
-from landbridge.integrations.onedrive.models import DriveItem, ItemReference
+from landbridge.integrations.onedrive.models import DriveItem, ItemReference, Items, Paged, Search
 from landbridge.integrations.onedrive.names import encoded, segments
 from landbridge.kit import Answer, Client
+
+FULL_PAGE = 999
+"""Items in a page, when all of them are wanted."""
 
 _OWN_DRIVE = "/me/drive"
 
@@ -119,6 +122,26 @@ class Graph(Client):
             yield page
             link = page.get("@odata.nextLink")
 
+    async def items(self, first: str, paged: Paged, is_wanted: Callable[[DriveItem], bool]) -> Items:
+        """Return the wanted items of one page or of all, each once: pages overlap while others write."""
+        found: dict[str, DriveItem] = {}
+        async for page in self.pages(first):
+            items = map(DriveItem.model_validate, page["value"])
+            found.update({item.id: item for item in items if is_wanted(item)})
+            if paged.is_one_page:
+                return Items(value=list(found.values())[: paged.limit], next_page_cursor=page.get("@odata.nextLink"))
+            if paged.limit is not None and len(found) >= paged.limit:
+                break
+        return Items(value=list(found.values())[: paged.limit])
+
+    async def search(self, given: Search, is_wanted: Callable[[DriveItem], bool]) -> Items:
+        """Return what OneDrive's index knows below a folder, or on the drive."""
+        if given.page_cursor is not None:
+            return await self.items(page_link(given.page_cursor, "search"), given, is_wanted)
+        query = encoded(given.query.replace("'", "''"))
+        first = f"{await self.folder(given) / 'search'}(q='{query}')?$top={given.page_size or FULL_PAGE}"
+        return await self.items(first, given, is_wanted)
+
     async def _arrive(self, place: Place, item: DriveItem, *, follow: bool) -> tuple[Place, DriveItem]:
         if follow and (remote := remote_place(item)):
             return remote, await self.item(remote)
@@ -166,6 +189,12 @@ def must_be_folder(item: DriveItem) -> None:
     if not item.is_folder:
         kind = "a notebook" if item.package is not None else "a file"
         raise InvalidRequest(f"“{item.name}” is {kind}, not a folder.")
+
+
+def must_be_file(item: DriveItem) -> None:
+    """Raise `InvalidRequest` if the item is a folder."""
+    if item.is_folder:
+        raise InvalidRequest(f"“{item.name}” is a folder, not a file.")
 
 
 def must_not_be_root(item: DriveItem) -> None:

@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, Field, JsonValue, model_validator
+from pydantic import AwareDatetime, Field, JsonValue, SecretStr, model_validator
 
 from landbridge.kit import File, Given, Result
 
@@ -95,6 +95,7 @@ class DriveItem(Result):
     parent_reference: ItemReference | None = Field(default=None, description="Where it lies.")
     file_system_info: FileSystemInfo | None = Field(default=None, description="Times of the user's own computer.")
     remote_item: RemoteItem | None = Field(default=None, description="What it leads to, if it is a shortcut.")
+    deleted: Facet | None = Field(default=None, description="Present if it is gone; in lists of changes only.")
 
     @model_validator(mode="before")
     @classmethod
@@ -174,19 +175,24 @@ class SaveFile(InFolder):
         return {name: f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S}Z" for name, at in given.items() if at}
 
 
-class GetFile(OnDrive):
-    """The form of Get File."""
+class TheFile(OnDrive):
+    """A file, by id or by path."""
 
     file_id: Id | None = Field(default=None, description="The file's id.")
     file_path: Path | None = Field(
         default=None, description="The file's path instead, such as `Reports/May.pdf`, from the drive's root."
     )
-    with_content: bool = Field(default=True, description="Whether to fetch the contents too.")
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
         _exactly_one(self, "file_id", "file_path")
         return self
+
+
+class GetFile(TheFile):
+    """The form of Get File."""
+
+    with_content: bool = Field(default=True, description="Whether to fetch the contents too.")
 
 
 class Paged(Given):
@@ -243,10 +249,15 @@ class GetFolderById(OnDrive):
     folder_id: Id = Field(description="The folder's id.")
 
 
-class SearchFolders(InFolder, Paged):
+class Search(InFolder, Paged):
+    """What every search is told."""
+
+    query: Annotated[str, Field(min_length=1, max_length=500)] = Field(description="The words to search for.")
+
+
+class SearchFolders(Search):
     """The form of Search Folders."""
 
-    query: Annotated[str, Field(min_length=1, max_length=500)] = Field(description="Words of the folder's name.")
     is_exact: bool = Field(default=False, description="Give only folders of exactly this name, in either case.")
 
 
@@ -331,6 +342,256 @@ class RequestAnswer(Result):
     headers: dict[str, str] = Field(description="The headers, their names in lower case.")
     body: JsonValue = Field(default=None, description="The body, if it is JSON.")
     file: File | None = Field(default=None, description="The body, if it is anything else.")
+
+
+class TheItem(OnDrive):
+    """A file or folder, by id or by path."""
+
+    item_id: Id | None = Field(default=None, description="The id of the file or folder.")
+    item_path: Path | None = Field(
+        default=None, description="Its path instead, such as `Reports/May.pdf`, from the drive's root."
+    )
+
+    @model_validator(mode="after")
+    def _one_item(self) -> Self:
+        _exactly_one(self, "item_id", "item_path")
+        return self
+
+
+class MoveFile(TheFile):
+    """The form of Move File."""
+
+    destination_id: Id | None = Field(default=None, description="The id of the folder to move it into.")
+    destination_path: Path | None = Field(
+        default=None, description="Its path instead, such as `Archive`, from the root of the same drive."
+    )
+    name: str | None = Field(default=None, description="A new name for it; without one it keeps its own.")
+
+    @model_validator(mode="after")
+    def _one_destination(self) -> Self:
+        _exactly_one(self, "destination_id", "destination_path")
+        return self
+
+
+class RenameItem(TheItem):
+    """The form of Rename Item."""
+
+    name: str = Field(description="The new name, with its extension.")
+
+
+class DeleteFile(TheFile):
+    """The form of Delete File."""
+
+    permanently: bool = Field(
+        default=False, description="Whether to pass by the recycle bin; work accounts only. It cannot be undone."
+    )
+
+
+class CopyItem(TheItem):
+    """The form of Copy Item."""
+
+    destination_drive_id: Id | None = Field(
+        default=None, description="The drive to copy it to. Without it, the drive that it is on."
+    )
+    destination_id: Id | None = Field(default=None, description="The id of the folder to copy it into.")
+    destination_path: Path | None = Field(
+        default=None, description="Its path instead, from the root of its drive; `/` is the root itself."
+    )
+    name: str | None = Field(default=None, description="The copy's name; without one it has the original's.")
+    conflict_behavior: Conflict = Field(
+        default="fail", description="If something of that name is there. Personal accounts always `fail`."
+    )
+
+    @model_validator(mode="after")
+    def _one_destination(self) -> Self:
+        _exactly_one(self, "destination_id", "destination_path")
+        return self
+
+
+class SearchFiles(Search):
+    """The form of Search Files."""
+
+
+class CreateTextFile(InFolder):
+    """The form of Create Text File."""
+
+    name: str = Field(description="The file's name, with its extension, such as `Notes.txt`.")
+    text: str = Field(description="What is to stand in it; it is written in UTF-8.")
+    conflict_behavior: Conflict = Field(
+        default="fail", description="If a file of that name is there: `fail`, `rename` the new one, or `replace` it."
+    )
+
+
+# Sharing, versions, drives
+
+
+class Link(Facet):
+    """A sharing link."""
+
+    type: str | None = Field(default=None, description="`view`, `edit` or `embed`.")
+    scope: str | None = Field(default=None, description="`anonymous`, `organization` or `users`.")
+    web_url: str | None = Field(default=None, description="The address to give to others.")
+
+
+class Permission(Result):
+    """A way that somebody has to an item."""
+
+    id: str = Field(description="The permission's id, to remove it.")
+    roles: list[str] = Field(default_factory=list, description="`read`, `write` or `owner`.")
+    link: Link | None = Field(default=None, description="Present if it is a link.")
+    granted_to_v2: dict[str, Any] | None = Field(  # Any: JSON
+        default=None, alias="grantedToV2", description="Who has it, if it is somebody's."
+    )
+    expiration_date_time: datetime | None = Field(default=None, description="When it ends, if it does.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_spelling(cls, said: Any) -> Any:  # Any: another system's JSON
+        """Personal accounts still say `grantedTo`."""
+        if isinstance(said, dict) and "grantedTo" in said:
+            return {"grantedToV2": said["grantedTo"], **{k: v for k, v in said.items() if k != "grantedTo"}}
+        return said
+
+    @property
+    def email(self) -> str | None:
+        """The e-mail address of whoever has it, in lower case."""
+        user = (self.granted_to_v2 or {}).get("user")
+        said = (user or {}).get("email") or ((self.model_extra or {}).get("invitation") or {}).get("email")
+        return said.lower() if isinstance(said, str) else None
+
+
+class Permissions(Result):
+    """The ways that people have to an item."""
+
+    value: list[Permission] = Field(description="The permissions.")
+
+
+class CreateLink(TheItem):
+    """The form of Create Link."""
+
+    type: Literal["view", "edit", "embed"] = Field(
+        default="view", description="What others may do with it; `embed` is for personal accounts."
+    )
+    scope: Literal["anonymous", "organization", "users"] = Field(
+        default="anonymous", description="Who can use it: anybody, the user's organization, or people named otherwise."
+    )
+    expires_at: AwareDatetime | None = Field(default=None, description="When it ends.")
+    password: SecretStr | None = Field(default=None, description="A password; personal accounts only.")
+
+
+class InvitePeople(TheItem):
+    """The form of Invite People."""
+
+    emails: Annotated[list[str], Field(min_length=1, max_length=100)] = Field(description="Whom, by e-mail address.")
+    role: Literal["read", "write"] = Field(default="read", description="What they may do.")
+    message: Annotated[str, Field(max_length=2000)] | None = Field(default=None, description="What to write to them.")
+    send_invitation: bool = Field(default=True, description="Whether Microsoft sends them an e-mail.")
+
+
+class ListPermissions(TheItem):
+    """The form of List Permissions."""
+
+
+class RemovePermission(TheItem):
+    """The form of Remove Permission."""
+
+    permission_id: Id = Field(description="The permission's id, as List Permissions gives it.")
+
+
+class Removed(Result):
+    """What was removed."""
+
+    id: str = Field(description="The id that it had.")
+
+
+class Version(Result):
+    """A version of a file."""
+
+    id: str = Field(description="The version's id, such as `2.0`.")
+    size: int | None = Field(default=None, description="Its length in bytes.")
+    last_modified_date_time: datetime | None = Field(default=None, description="When it was made.")
+
+
+class Versions(Result):
+    """The versions of a file."""
+
+    value: list[Version] = Field(description="The versions, the present one first.")
+
+
+class ListVersions(TheFile):
+    """The form of List Versions."""
+
+
+class TheVersion(TheFile):
+    """A version of a file."""
+
+    version_id: Id = Field(description="The version's id, as List Versions gives it.")
+
+
+class GetVersion(TheVersion):
+    """The form of Get Version."""
+
+
+class RestoreVersion(TheVersion):
+    """The form of Restore Version."""
+
+
+class FetchedVersion(Result):
+    """A version's contents."""
+
+    id: str = Field(description="The version's id.")
+    content: File = Field(description="The contents, for a later step.")
+
+
+class Quota(Facet):
+    """How much room a drive has; libraries may say nothing of it, or zero."""
+
+    total: int | None = Field(default=None, description="Bytes in all.")
+    used: int | None = Field(default=None, description="Bytes in use.")
+    remaining: int | None = Field(default=None, description="Bytes that are free.")
+    state: str | None = Field(default=None, description="`normal`, `nearing`, `critical` or `exceeded`.")
+
+
+class Drive(Result):
+    """A drive: a user's OneDrive, or a library of a site."""
+
+    id: str = Field(description="The drive's id.")
+    drive_type: str | None = Field(default=None, description="`personal`, `business` or `documentLibrary`.")
+    name: str | None = Field(default=None, description="The drive's name.")
+    web_url: str | None = Field(default=None, description="Where a person can open it in a browser.")
+    quota: Quota | None = Field(default=None, description="How much room it has.")
+
+
+class Drives(Result):
+    """Drives of a user."""
+
+    value: list[Drive] = Field(description="The drives, the user's own OneDrive first.")
+
+
+class ListDrives(Given):
+    """The form of List Drives."""
+
+
+class GetDrive(OnDrive):
+    """The form of Get Drive."""
+
+
+class ListChanges(OnDrive):
+    """The form of List Changes."""
+
+    cursor: Annotated[str, Field(max_length=8000)] | None = Field(
+        default=None, description="The `cursor` of the time before: what has changed since then is given."
+    )
+    from_beginning: bool = Field(
+        default=False, description="Without a cursor: whether to give everything there is, or only a cursor from now."
+    )
+
+
+class Changes(Result):
+    """What has changed on a drive: each item as it is now; one that is gone has `deleted`."""
+
+    value: list[DriveItem] = Field(description="The changed items, each once.")
+    cursor: str = Field(description="Give it back for what changes from now on.")
 
 
 def _comparable(value: object) -> object:

@@ -1,15 +1,17 @@
-"""What can be done with OneDrive."""
+"""Files and folders, and requests of one's own."""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
 from landbridge.errors import ActionRefused, InvalidRequest, ItemNotFound, NotOffered, OutcomeUnknown, ProviderBusy
 from landbridge.integrations.onedrive.graph import (
+    FULL_PAGE,
     Graph,
     Place,
+    must_be_file,
     must_be_folder,
     must_be_on_one_drive,
     must_not_be_root,
@@ -27,7 +29,6 @@ from landbridge.integrations.onedrive.models import (
     ListFiles,
     MoveFolder,
     OneDriveRequest,
-    Paged,
     Paging,
     RequestAnswer,
     SaveFile,
@@ -37,7 +38,6 @@ from landbridge.integrations.onedrive.names import check_name
 from landbridge.integrations.onedrive.transfers import SIMPLE_UPLOAD, Upload, downloaded
 from landbridge.kit import Stream, Wait, action
 
-_FULL_PAGE = 999
 _SETTLED_BY_US = frozenset({"authorization", "host", "connection", "content-length", "transfer-encoding", "user-agent"})
 
 
@@ -48,6 +48,11 @@ async def save_file(graph: Graph, given: SaveFile) -> DriveItem | Wait:
     The folder is the drive's root unless another one is named. A file of the same name is replaced unless the conflict
     behaviour says otherwise; OneDrive keeps what was there as an older version.
     """
+    return await save(graph, given)
+
+
+async def save(graph: Graph, given: SaveFile) -> DriveItem | Wait:
+    """Save a file in one request, or in fragments if it is large, going on where an earlier try ended."""
     name = check_name(given.name or given.file.name)
     contents = graph.context.files.open(given.file)
     times = given.times()
@@ -76,8 +81,7 @@ async def save_file(graph: Graph, given: SaveFile) -> DriveItem | Wait:
 async def get_file(graph: Graph, given: GetFile) -> FetchedFile:
     """Get a file: what is known about it and, unless told otherwise, its contents."""
     place, item = await graph.find(given.drive_id, given.file_id, given.file_path)
-    if item.is_folder:
-        raise InvalidRequest(f"“{item.name}” is a folder, not a file.")
+    must_be_file(item)
     fetched = FetchedFile.model_validate(item.as_json())
     if not given.with_content:
         return fetched
@@ -101,9 +105,9 @@ async def list_files(graph: Graph, given: ListFiles) -> Items:
     if given.page_cursor is not None:
         first = page_link(given.page_cursor, "children")
     else:
-        first = f"{await graph.folder(given) / 'children'}?$top={given.page_size or _FULL_PAGE}"
+        first = f"{await graph.folder(given) / 'children'}?$top={given.page_size or FULL_PAGE}"
     wanted = {"all": lambda _: True, "files": lambda item: not item.is_folder, "folders": lambda item: item.is_folder}
-    return await _items(graph, first, given, wanted[given.kind])
+    return await graph.items(first, given, wanted[given.kind])
 
 
 @action(scopes={"Files.ReadWrite"}, repeatable=False)
@@ -127,7 +131,7 @@ async def create_folder(graph: Graph, given: CreateFolder) -> DriveItem:
 
     async def find(began: datetime) -> DriveItem | None:
         """Return the folder whose own time is the very second in which this step began."""
-        async for page in graph.pages(f"{folder / 'children'}?$top={_FULL_PAGE}"):
+        async for page in graph.pages(f"{folder / 'children'}?$top={FULL_PAGE}"):
             for item in map(DriveItem.model_validate, page["value"]):
                 is_ours = (item.name or "").casefold().startswith(name.casefold()) and item.is_folder
                 info = item.file_system_info
@@ -158,17 +162,12 @@ async def search_folders(graph: Graph, given: SearchFolders) -> Items:
     OneDrive searches an index that lags behind, by minutes and sometimes by hours: a folder that was just created may
     be missing, so this cannot tell whether one exists.
     """
-    if given.page_cursor is not None:
-        first = page_link(given.page_cursor, "search")
-    else:
-        query = quote(given.query.replace("'", "''"), safe="")
-        first = f"{await graph.folder(given) / 'search'}(q='{query}')?$top={given.page_size or _FULL_PAGE}"
     name = given.query.casefold()
 
     def is_wanted(item: DriveItem) -> bool:
         return item.is_folder and not (given.is_exact and (item.name or "").casefold() != name)
 
-    return await _items(graph, first, given, is_wanted)
+    return await graph.search(given, is_wanted)
 
 
 @action(scopes={"Files.ReadWrite"}, repeatable=True)
@@ -258,19 +257,6 @@ async def _in_fragments(graph: Graph, upload: Upload) -> DriveItem | Wait:
 
 def _written(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-async def _items(graph: Graph, first: str, paged: Paged, is_wanted: Callable[[DriveItem], bool]) -> Items:
-    """Return the wanted items of one page or of all, each once: pages overlap while others write."""
-    found: dict[str, DriveItem] = {}
-    async for page in graph.pages(first):
-        items = map(DriveItem.model_validate, page["value"])
-        found.update({item.id: item for item in items if is_wanted(item)})
-        if paged.is_one_page:
-            return Items(value=list(found.values())[: paged.limit], next_page_cursor=page.get("@odata.nextLink"))
-        if paged.limit is not None and len(found) >= paged.limit:
-            break
-    return Items(value=list(found.values())[: paged.limit])
 
 
 async def _following(graph: Graph, path: str, paging: Paging) -> AsyncIterator[Any]:  # Any: another system's JSON

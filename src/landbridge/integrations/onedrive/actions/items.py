@@ -1,0 +1,102 @@
+"""What is done with a file or folder that is there."""
+
+import contextlib
+
+from landbridge.errors import ItemNotFound, NotOffered
+from landbridge.integrations.onedrive.actions.essentials import save
+from landbridge.integrations.onedrive.graph import (
+    Graph,
+    must_be_file,
+    must_be_folder,
+    must_be_on_one_drive,
+    must_not_be_root,
+)
+from landbridge.integrations.onedrive.models import (
+    CreateTextFile,
+    Deleted,
+    DeleteFile,
+    DriveItem,
+    Items,
+    MoveFile,
+    RenameItem,
+    SaveFile,
+    SearchFiles,
+)
+from landbridge.integrations.onedrive.names import check_name
+from landbridge.kit import Wait, action
+
+
+@action(scopes={"Files.ReadWrite"}, repeatable=True)
+async def rename_item(graph: Graph, given: RenameItem) -> DriveItem:
+    """Rename a file or folder.
+
+    Of a shortcut the shortcut is renamed; what it leads to keeps its name.
+    """
+    name = check_name(given.name)
+    place, item = await graph.find_once(given.drive_id, given.item_id, given.item_path)
+    must_not_be_root(item)
+    return DriveItem.model_validate(
+        (await graph.call("PATCH", place.path, json={"name": name}, repeatable=True)).json()
+    )
+
+
+@action(scopes={"Files.ReadWrite"}, repeatable=True)
+async def move_file(graph: Graph, given: MoveFile) -> DriveItem:
+    """Move a file into another folder of the same drive.
+
+    It can get a new name on the way.
+    """
+    new_name = {"name": check_name(given.name)} if given.name is not None else {}
+    place, item = await graph.find_once(given.drive_id, given.file_id, given.file_path)
+    must_be_file(item)
+    _, destination = await graph.find(given.drive_id, given.destination_id, given.destination_path)
+    must_be_folder(destination)
+    must_be_on_one_drive(item.parent_reference, destination.parent_reference)
+    moved = {"parentReference": {"id": destination.id}, **new_name}
+    return DriveItem.model_validate((await graph.call("PATCH", place.path, json=moved, repeatable=True)).json())
+
+
+@action(scopes={"Files.ReadWrite"}, repeatable=True)
+async def delete_file(graph: Graph, given: DeleteFile) -> Deleted:
+    """Delete a file.
+
+    It goes into the drive's recycle bin, unless it is to be deleted permanently, which personal accounts do not offer.
+    """
+    place, item = await graph.find_once(given.drive_id, given.file_id, given.file_path)
+    must_be_file(item)
+    if given.permanently and item.parent_reference and item.parent_reference.drive_type == "personal":
+        raise NotOffered("Personal accounts delete into the recycle bin only.")
+    with contextlib.suppress(ItemNotFound):  # it was there when it was found: the answer to an earlier try was lost
+        if given.permanently:
+            await graph.call("POST", place / "permanentDelete", headers={"Content-Length": "0"}, repeatable=True)
+        else:
+            await graph.call("DELETE", place.path)
+    return Deleted(id=item.id, name=item.name)
+
+
+@action(scopes={"Files.Read"}, repeatable=True)
+async def search_files(graph: Graph, given: SearchFiles) -> Items:
+    """Search for files by words of their names or contents.
+
+    OneDrive searches an index that lags behind, by minutes and sometimes by hours: a file that was just saved may be
+    missing, so this cannot tell whether one exists.
+    """
+    return await graph.search(given, lambda item: not item.is_folder)
+
+
+@action(scopes={"Files.ReadWrite"}, repeatable=False)
+async def create_text_file(graph: Graph, given: CreateTextFile) -> DriveItem | Wait:
+    """Create a file of a text.
+
+    It lies in the drive's root unless another folder is named.
+    """
+    name = check_name(given.name)
+    file = await graph.context.files.save(name, "text/plain", given.text.encode())
+    form = SaveFile(
+        drive_id=given.drive_id,
+        folder_id=given.folder_id,
+        folder_path=given.folder_path,
+        file=file,
+        conflict_behavior=given.conflict_behavior,
+    )
+    return await save(graph, form)

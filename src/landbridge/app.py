@@ -197,6 +197,8 @@ async def _serve(
         ]
         if settings.worker:
             background.append(asyncio.create_task(Supervisor(worker_command, house.clock).run()))
+        for task in background:
+            task.add_done_callback(lambda ended: None if ended.cancelled() else server.stop())
         gc.freeze()  # modules, routes, models: they live as long as we do, and need not be looked through again
         announce(settings)
         try:
@@ -204,8 +206,10 @@ async def _serve(
         finally:
             for task in background:
                 task.cancel()
-            await asyncio.gather(*background, return_exceptions=True)
+            ended = await asyncio.gather(*background, return_exceptions=True)
             await house.tokens.note_use()
+        if defects := [error for error in ended if isinstance(error, Exception)]:  # better to end than to go on deaf
+            raise defects[0]
 
 
 def work(settings: Settings, *, supervised: bool) -> None:

@@ -17,7 +17,8 @@ def main() -> None:
         console.print("The commands of `landbridge` need the same settings:\n")
         for name, value in settings.items():
             console.print(f"  export {name}={value}")
-        console.print(f"\nclient id {microsoft.client_id}, client secret {microsoft.client_secret}\n")
+        console.print(f"\nclient id:     {microsoft.client_id}", soft_wrap=True)
+        console.print(f"client secret: {microsoft.client_secret}\n", soft_wrap=True)
         while True:
             seen = _newest()
             with stack.landbridge(settings) as url:

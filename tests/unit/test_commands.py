@@ -37,6 +37,18 @@ def _untouched_logging(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("landbridge.cli.terminal.configure_logging", lambda _settings: None)
 
 
+def test_a_table_cuts_nothing_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LANDBRIDGE_DATA_DIR", str(tmp_path / "data"))
+    origins = [f"https://a-rather-long-name-{number}.example" for number in range(9)]
+    options = [f"--allow-origin={origin}" for origin in origins]
+
+    cli(["projects", "create", "A name of some length", *options], standalone_mode=False)
+
+    assert ", ".join(origins) in capfd.readouterr().out
+
+
 @pytest.mark.parametrize(("place", "why"), [("ring", "there already"), ("no/ring", "cannot be written")])
 def test_an_exported_key_ring_replaces_no_file(
     place: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

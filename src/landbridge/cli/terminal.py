@@ -21,6 +21,7 @@ from landbridge.telemetry import configure_logging
 Result = TypeVar("Result")
 
 out, err = Console(soft_wrap=True), Console(stderr=True, soft_wrap=True)
+tables = Console(width=10_000)  # a terminal breaks long lines, and a program reads them whole
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ProjectId = Annotated[str, typer.Option("--project", metavar="ID", help="The project.", envvar="LANDBRIDGE_PROJECT")]
@@ -60,7 +61,7 @@ def in_house(do: Callable[[House], Awaitable[Result]]) -> Result:
 
 
 def show(found: BaseModel | Sequence[BaseModel], as_json: bool, *columns: str) -> None:
-    """Print models as JSON, or as a table with these columns."""
+    """Print models as JSON, or as a table with these columns, which cuts nothing off: ids and URLs are to be copied."""
     many = list(found) if isinstance(found, Sequence) else [found]
     if as_json:
         dumped = [one.model_dump(mode="json") for one in many]
@@ -69,7 +70,7 @@ def show(found: BaseModel | Sequence[BaseModel], as_json: bool, *columns: str) -
     table = Table(*columns, box=None, pad_edge=False)
     for one in many:
         table.add_row(*(_cell(getattr(one, column)) for column in columns))
-    out.print(table)
+    tables.print(table)
 
 
 def _cell(value: object) -> str:

@@ -11,13 +11,29 @@ import pytest
 from scripts.setup import BIN, TREE
 
 
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The product in an environment of its own, installed with the words of the Containerfile."""
+def uv(*words: str | Path, **environment: str) -> None:
+    given = os.environ | {"UV_PYTHON_DOWNLOADS": "never"} | environment
+    subprocess.run((BIN / "uv", *words, "--quiet"), check=True, cwd=TREE, env=given, stdout=subprocess.DEVNULL)
+
+
+def install_as_the_image_does(home: Path) -> None:
+    uv("sync", "--frozen", "--no-dev", "--no-editable", UV_PROJECT_ENVIRONMENT=str(home))
+
+
+def install_the_wheel(home: Path) -> None:
+    """Install as `pip install landbridge` does, but in the locked versions, so that tomorrow is like today."""
+    locked = home.with_name("locked.txt")
+    uv("export", "--frozen", "--no-dev", "--no-emit-project", "--no-hashes", "--output-file", locked)
+    uv("build", "--wheel", "--out-dir", home.parent)
+    uv("venv", home)
+    uv("pip", "install", "--python", home / "bin" / "python", "--constraint", locked, *home.parent.glob("*.whl"))
+
+
+@pytest.fixture(scope="module", params=[install_as_the_image_does, install_the_wheel])
+def installed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The product in an environment of its own."""
     home = tmp_path_factory.mktemp("installed") / "landbridge"
-    environment = os.environ | {"UV_PROJECT_ENVIRONMENT": str(home), "UV_PYTHON_DOWNLOADS": "never"}
-    command = (BIN / "uv", "sync", "--frozen", "--no-dev", "--no-editable", "--quiet")
-    subprocess.run(command, check=True, cwd=TREE, env=environment)
+    request.param(home)
     return home
 
 

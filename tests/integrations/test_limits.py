@@ -93,6 +93,22 @@ async def set_meta(landbridge: Place, person: Person, value: str) -> Answer:
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_what_a_user_keeps_with_us_does_not_grow_without_end(landbridge: Place) -> None:
+    person, id_ = await landbridge.connected()
+    path = f"/credentials/{id_}/configurations"
+
+    kept = [await set_meta(landbridge, person, json.dumps("x" * 60_000)) for _ in range(2)]
+    grown = await person.sdk("PATCH", "/me", json={"meta": {"more": "x" * 60_000}})
+    settings = {"config": {"sharedSettings": {"more": "x" * 70_000}}}
+    set_ = await person.sdk("PATCH", f"/credentials/{id_}", json=settings)
+    added = [await person.sdk("POST", path, json={"externalId": str(number)}) for number in range(100)]
+
+    assert [answer.status for answer in kept] == [200, 200]
+    assert (grown.status, grown.code) == (set_.status, set_.code) == (413, "too_large")
+    assert [answer.status for answer in added] == [201] * 99 + [413]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_an_unexpected_failure_has_the_documented_shape_and_an_id_to_find_it_by(
     landbridge: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

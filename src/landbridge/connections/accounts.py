@@ -1,5 +1,6 @@
 """Connected users, their connections and configurations, as the user's own SDK and the operator see them."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,13 @@ from landbridge.store.connections import ConfigurationRow, ConnectionRow, UserRo
 from landbridge.store.database import Database, Transaction
 
 MOST_META_KEYS = 100
-"""How many entries a user's metadata may have; settings and metadata are for forms, not for files."""
+"""How many entries a user's metadata may have."""
+
+MOST_CHARACTERS = 64 << 10
+"""How long settings or metadata may be, as JSON; they are for forms, not for files."""
+
+MOST_CONFIGURATIONS = 100
+"""How many configurations a connection may have: every answer about the user holds them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +77,7 @@ class Accounts:
             merged = {**row.meta, **meta}
             if len(merged) > MOST_META_KEYS:
                 raise TooLarge(f"A user's metadata holds {MOST_META_KEYS} entries at most.")
+            _must_be_short(merged)
             await store.update_user_meta(tx, row, merged)
 
     async def list(self, caller: Caller, integration: str | None = None) -> list[Connected]:
@@ -114,6 +122,8 @@ class Accounts:
         self, caller: Caller, selector: str, configuration: str | None, changes: dict[str, Any]
     ) -> Connected:
         """Replace settings of a configuration (`shared_settings`, `workflow_settings`, `meta`) and return the whole."""
+        for value in changes.values():
+            _must_be_short(value)
         connected = await self.get(caller, selector)
         row = connected.configuration(configuration)
         async with self._database.begin() as tx:
@@ -121,8 +131,10 @@ class Accounts:
         return await self.get(caller, connected.connection.id)
 
     async def add_configuration(self, caller: Caller, selector: str, external_id: str | None) -> Connected:
-        """Add a configuration to a connection. Raises `Conflict` if its external id is taken."""
+        """Add a configuration to a connection. Raises `Conflict` if its external id is taken, and `TooLarge`."""
         connected = await self.get(caller, selector)
+        if len(connected.configurations) >= MOST_CONFIGURATIONS:
+            raise TooLarge(f"A connection has {MOST_CONFIGURATIONS} configurations at most.")
         row = new_configuration(connected.connection.id, self._clock, external_id=clean_external_id(external_id))
         async with self._database.begin() as tx:
             await store.insert_configuration(tx, row)
@@ -146,6 +158,11 @@ async def _with_configurations(tx: Transaction, rows: Sequence[ConnectionRow]) -
         )
         for row in rows
     ]
+
+
+def _must_be_short(kept: dict[str, Any]) -> None:
+    if len(json.dumps(kept)) > MOST_CHARACTERS:
+        raise TooLarge(f"Settings and metadata hold {MOST_CHARACTERS} characters each at most.")
 
 
 def new_configuration(

@@ -30,6 +30,7 @@ def _parser() -> argparse.ArgumentParser:
         "--drive", choices=("personal", "business"), default="business", help="the first user's kind of account"
     )
     serve.add_argument("--seed", type=Path, help="a JSON file that says who and what there is at start")
+    serve.add_argument("--data", type=Path, help="a folder that keeps the drives between runs")
     serve.add_argument(
         "--tls", action="store_true", help="also serve https, and a proxy for Microsoft's own host names"
     )
@@ -60,7 +61,14 @@ def main(arguments: list[str] | None = None) -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(message)s")
     try:
         seed = load_seed(given.seed)
-        sandbox = Sandbox(port=given.port, drive=given.drive, seed=seed, switches=_switches(given), tls=given.tls)
+        sandbox = Sandbox(
+            port=given.port,
+            drive=given.drive,
+            seed=seed,
+            switches=_switches(given),
+            tls=given.tls,
+            data=given.data,
+        )
     except (OSError, ValueError, ValidationError) as error:
         sys.exit(f"msgraph-sandbox: {error}")
     uvloop.run(_serve(sandbox))

@@ -105,7 +105,10 @@ class Sandbox:
         seed: Seed | None = None,
         switches: Switches | None = None,
         tls: bool = False,
+        data: Path | None = None,
     ) -> None:
+        if data is not None:
+            data.mkdir(parents=True, exist_ok=True)
         self._folder = tempfile.TemporaryDirectory(prefix="msgraph-sandbox-")
         folder = Path(self._folder.name)
         self._sockets = open_sockets(port, len(HOSTS) + (len(TLS_HOSTS) if tls else 0))
@@ -114,7 +117,7 @@ class Sandbox:
         self.urls: dict[str, Json] = {f"{host}_url": urls[host] for host in HOSTS[:2]}
         self.urls["control_url"] = urls["control"] + "/_sandbox"
         origins = Origins(**{host: url for host, url in urls.items() if host != "control"})
-        self.world = World(seed or Seed(), switches or Switches(), origins, folder)
+        self.world = World(seed or Seed(), switches or Switches(), origins, folder, data)
         application = self._dispatcher()
         self._servers = [_Server(application)]
         self._proxy: Proxy | None = None

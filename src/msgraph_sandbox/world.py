@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from msgraph_sandbox.clock import Clock
+from msgraph_sandbox.drive import saving
 from msgraph_sandbox.drive.blobs import Blobs
 from msgraph_sandbox.drive.library import Library, Origins
 from msgraph_sandbox.faults import Faults
@@ -42,7 +43,7 @@ READY_SCOPES = frozenset(
 class World:
     """The state of one sandbox, and the services that answer from it."""
 
-    def __init__(self, seed: Seed, switches: Switches, origins: Origins, spool: Path) -> None:
+    def __init__(self, seed: Seed, switches: Switches, origins: Origins, spool: Path, data: Path | None = None) -> None:
         self.seed = seed
         self.switches = switches
         self._switches_at_start = switches.model_dump()
@@ -56,9 +57,12 @@ class World:
         self.directory = Directory()
         self.issuer = Issuer(self.clock, switches)
         self.notifier = Notifier(self.clock, switches)
-        self.library = Library(self.clock, switches, Blobs(spool), origins, on_change=self.notifier.changed)
+        self.library = Library(self.clock, switches, Blobs(data or spool), origins, on_change=self.notifier.changed)
         self.sign_in = SignInService(self.directory, self.issuer, self.switches, origins.graph)
         plant(seed, self.directory, self.library)
+        self._data = data
+        if data is not None:
+            saving.load(self.library.drives, data, self.library.blobs)
 
     def services(self, origins: Origins) -> list[Service]:
         """Return the hosts of the sandbox, whose links lead to `origins`."""
@@ -94,6 +98,9 @@ class World:
         """Let go of what is on its way."""
         await self.notifier.close()
         self.library.close()
+        if self._data is not None:
+            saving.save(self.library.drives, self._data)
+            self.library.blobs.kept = True
 
     @property
     def confidential(self) -> Application | None:

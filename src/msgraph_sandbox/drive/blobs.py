@@ -47,8 +47,9 @@ class Blob:
 class Writer:
     """Contents on their way in."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, blobs: Blobs) -> None:
         self._path = path
+        self._blobs = blobs
         self._memory: bytearray | None = bytearray()
         self._file: BinaryIO | None = None
         self._hash = QuickXor()
@@ -90,9 +91,7 @@ class Writer:
             return Blob(self.size, digest, bytes(self._memory), None)
         assert self._file is not None
         self._file.close()
-        blob = Blob(self.size, digest, None, self._path)
-        weakref.finalize(blob, _remove, self._path).atexit = False
-        return blob
+        return self._blobs.own(Blob(self.size, digest, None, self._path), self._path)
 
     def discard(self) -> None:
         """Throw the contents away."""
@@ -106,11 +105,34 @@ class Blobs:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._numbers = itertools.count(1)
+        used = [int(path.stem) for path in folder.glob("*.blob") if path.stem.isdigit()]
+        self._numbers = itertools.count(max(used, default=0) + 1)
+        # Once the drives are saved their contents stay, whoever lets go of them.
+        self.kept = False
+        self._found: weakref.WeakValueDictionary[Path, Blob] = weakref.WeakValueDictionary()
+
+    def own(self, blob: Blob, path: Path) -> Blob:
+        """Return the blob, whose file is deleted with it; but not because the process ends."""
+        weakref.finalize(blob, self._release, path).atexit = False
+        return blob
+
+    def _release(self, path: Path) -> None:
+        if not self.kept:
+            _remove(path)
+
+    def found(self, size: int, quick_xor: str, data: bytes | None, name: str | None) -> Blob:
+        """Return contents that an earlier run left here."""
+        if name is None:
+            return Blob(size, quick_xor, data, None)
+        path = self.folder / Path(name).name
+        # Several files may have the same contents, whose file goes with the last of them.
+        blob = self._found.get(path) or self.own(Blob(size, quick_xor, None, path), path)
+        self._found[path] = blob
+        return blob
 
     def writer(self) -> Writer:
         """Return a writer for new contents."""
-        return Writer(self.folder / f"{next(self._numbers)}.blob")
+        return Writer(self.folder / f"{next(self._numbers)}.blob", self)
 
     def of(self, data: bytes) -> Blob:
         """Return `data` as a blob."""

@@ -59,7 +59,13 @@ class Drive:
         return "01" + base64.b32encode(digest).decode()[:6] + "V6Y2GOVW7725BZO354PWSELRRZ"[:26]
 
     def _next_id(self) -> str:
-        digest = hashlib.sha1(f"{self.id}|{next(self._numbers)}".encode(), usedforsecurity=False)
+        # Ids are the same on every run; those that an earlier run has used are passed over.
+        while (fresh := self._id(next(self._numbers))) in self.items:
+            pass
+        return fresh
+
+    def _id(self, number: int) -> str:
+        digest = hashlib.sha1(f"{self.id}|{number}".encode(), usedforsecurity=False)
         if self.personal:
             return f"{self.id}!s{digest.hexdigest()[:32]}"
         return "01" + base64.b32encode(digest.digest()).decode()
@@ -234,6 +240,14 @@ class Drive:
     def end_epoch(self, kind: str = "resyncChangesApplyDifferences") -> None:
         """Make every delta token of before invalid."""
         self.epoch, self.resync_kind = secrets.token_hex(4), kind
+
+    def adopt(self, item: Item, parent: Item) -> None:
+        """Take in an item as it was in an earlier run."""
+        self.items[item.id] = item
+        assert parent.children is not None
+        parent.children.add(self.key(item.name), item)
+        self._resize(item, item.size)
+        self._touch(item)
 
     def check_room(self, more: int) -> None:
         """Refuse with 507 if `more` bytes do not fit into the quota."""

@@ -10,7 +10,8 @@ import typer
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from landbridge.app import gather_actions  # loads every room, and with it every error that a room adds to the tree
+import landbridge.server  # noqa: F401 - loads every room, and with it every error that a room adds to the tree
+from landbridge.app import gather_actions
 from landbridge.catalog import Catalog
 from landbridge.cli import cli
 from landbridge.errors import LandbridgeError
@@ -217,7 +218,7 @@ are JSON and have at most 1 MiB; a field that we do not know is refused. [Errors
 
 A running Landbridge serves the same as OpenAPI at `/api/openapi.json`, to generate clients from.
 
-This page is generated from `src/landbridge/web/api.py` by `make docs`.
+This page is generated from `src/landbridge/web/shapes.py` and `api.py` by `make docs`.
 """
 
 

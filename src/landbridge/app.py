@@ -2,18 +2,14 @@
 
 import asyncio
 import contextlib
-import gc
 import signal
-import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from importlib import import_module
 from importlib.resources import files
 from importlib.util import find_spec
 
 import structlog
-import uvicorn
 import uvloop
 
 from landbridge import integrations, rotation
@@ -24,7 +20,7 @@ from landbridge.connections.accounts import Accounts
 from landbridge.connections.sign_ins import SignIns
 from landbridge.connections.tokens import Tokens
 from landbridge.doctor.examination import Doctor
-from landbridge.errors import Misconfigured, StoreFailed
+from landbridge.errors import StoreFailed
 from landbridge.files import Files
 from landbridge.kit import Actions
 from landbridge.outbound import Outbound
@@ -33,19 +29,11 @@ from landbridge.providers.microsoft import Microsoft
 from landbridge.proxy import Proxy
 from landbridge.settings import Settings
 from landbridge.store.database import Database
-from landbridge.supervisor import Supervisor
 from landbridge.telemetry import Metrics
 from landbridge.vault import Vault
-from landbridge.web import site
-from landbridge.web.rooms import Rooms
-from landbridge.web.wire import Wire
-from landbridge.worker import Worker, every
+from landbridge.worker import Worker
 
 log = structlog.get_logger(__name__)
-
-USE_NOTED_EVERY = timedelta(minutes=1)
-_GRACE_SECONDS = 20
-_MOST_CONNECTIONS = 4000
 
 
 @dataclass(frozen=True)
@@ -68,22 +56,6 @@ class House:
     proxy: Proxy
     files: Files
     actions: Actions
-
-    @property
-    def rooms(self) -> Rooms:
-        """What HTTP leads to."""
-        return Rooms(
-            settings=self.settings,
-            clock=self.clock,
-            database=self.database,
-            catalog=self.catalog,
-            projects=self.projects,
-            access=self.access,
-            accounts=self.accounts,
-            sign_ins=self.sign_ins,
-            proxy=self.proxy,
-            metrics=self.metrics,
-        )
 
 
 @contextlib.asynccontextmanager
@@ -173,45 +145,6 @@ async def consult(settings: Settings) -> AsyncIterator[Doctor]:
         yield Doctor(settings, database, vault, projects, catalog, outbound, microsoft)
 
 
-def serve(settings: Settings, worker_command: list[str], announce: Callable[[Settings], None]) -> None:
-    """Serve HTTP, and supervise a worker child if the settings say so, until a signal ends both.
-
-    `announce` is called once requests are answered, with the settings as they turned out (a port of 0 is a real one).
-    """
-    listening = _listen(settings)
-    settings = settings.model_copy(update={"port": listening.getsockname()[1]})
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings, listening, worker_command, announce))
-
-
-async def _serve(
-    settings: Settings, listening: socket.socket, worker_command: list[str], announce: Callable[[Settings], None]
-) -> None:
-    async with assemble(settings) as house:
-        listening.listen(2048)
-        server = _Server(_uvicorn_config(site.build(house.rooms), settings))
-        _on_signals(server.stop)
-        background = [
-            asyncio.create_task(house.database.watch()),
-            asyncio.create_task(every(USE_NOTED_EVERY, house.tokens.note_use, house.clock)),
-        ]
-        if settings.worker:
-            background.append(asyncio.create_task(Supervisor(worker_command, house.clock).run()))
-        for task in background:
-            task.add_done_callback(lambda ended: None if ended.cancelled() else server.stop())
-        gc.freeze()  # modules, routes, models: they live as long as we do, and need not be looked through again
-        announce(settings)
-        try:
-            await server.serve(sockets=[listening])
-        finally:
-            for task in background:
-                task.cancel()
-            ended = await asyncio.gather(*background, return_exceptions=True)
-            await house.tokens.note_use()
-        if defects := [error for error in ended if isinstance(error, Exception)]:  # better to end than to go on deaf
-            raise defects[0]
-
-
 def work(settings: Settings, *, supervised: bool) -> None:
     """Do the background work until a signal, or the end of the process that supervises this one, ends it."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -222,7 +155,7 @@ async def _work(settings: Settings, supervised: bool) -> None:
     async with assemble(settings) as house:
         worker = Worker(house.database, house.tokens, house.files, house.clock)
         working = asyncio.create_task(worker.run())
-        _on_signals(working.cancel)
+        on_signals(working.cancel)
         if supervised:
             watching = asyncio.create_task(_until_orphaned(working))
         log.info("worker is working")
@@ -245,51 +178,8 @@ def _stdin() -> object:
     return open(0, "rb", buffering=0, closefd=False)
 
 
-class _Server(uvicorn.Server):
-    """Uvicorn, with the signals left to us, so that the rooms are closed after it."""
-
-    def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]  # the same to callers
-        """Leave the signals alone."""
-        return contextlib.nullcontext()
-
-    def stop(self) -> None:
-        """End after the requests under way; at once if asked again."""
-        self.force_exit = self.should_exit
-        self.should_exit = True
-
-
-def _uvicorn_config(application: object, settings: Settings) -> uvicorn.Config:
-    return uvicorn.Config(
-        application,  # type: ignore[arg-type]  # an ASGI callable; the gate types its dicts as Any
-        http=Wire,
-        ws="none",
-        lifespan="off",
-        interface="asgi3",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=list(settings.trusted_proxies),
-        limit_concurrency=_MOST_CONNECTIONS,
-        timeout_keep_alive=65,
-        timeout_graceful_shutdown=_GRACE_SECONDS,
-    )
-
-
-def _listen(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((settings.host, settings.port))
-    except OSError as error:
-        listening.close()
-        raise Misconfigured(f"Cannot listen at {settings.host} port {settings.port}: {error.strerror}.") from error
-    listening.setblocking(False)
-    return listening
-
-
-def _on_signals(stop: Callable[[], object]) -> None:
+def on_signals(stop: Callable[[], object]) -> None:
+    """Call `stop` when somebody asks this process to end."""
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, stop)

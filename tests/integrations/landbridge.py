@@ -26,6 +26,7 @@ from tests.integrations.person import APP, Person
 from landbridge import app
 from landbridge.app import House
 from landbridge.clock import SystemClock
+from landbridge.server import _uvicorn_config, rooms_of
 from landbridge.settings import Settings
 from landbridge.store.database import Database
 from landbridge.web import site
@@ -141,7 +142,7 @@ async def place(
 @contextlib.asynccontextmanager
 async def answering(house: House, listening: socket.socket) -> AsyncIterator[None]:
     """Answer HTTP on a socket as `landbridge serve` does."""
-    config = app._uvicorn_config(site.build(house.rooms), house.settings)
+    config = _uvicorn_config(site.build(rooms_of(house)), house.settings)
     config.timeout_graceful_shutdown = 2
     server = _Server(config)
     listening.listen(2048)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from landbridge import app
+from landbridge import server
 from landbridge.settings import Settings
 from landbridge.store.database import Database
 
@@ -15,10 +15,10 @@ async def test_a_server_that_can_hear_no_news_any_more_ends(tmp_path: Path, monk
         raise RuntimeError("a defect")
 
     monkeypatch.setattr(Database, "watch", broken)
-    monkeypatch.setattr(app, "_on_signals", lambda _stop: None)
+    monkeypatch.setattr(server, "on_signals", lambda _stop: None)
     settings = Settings(data_dir=tmp_path, port=0, worker=False)
-    listening = app._listen(settings)
+    listening = server._listen(settings)
 
     with pytest.raises(RuntimeError, match="a defect"):
         async with asyncio.timeout(20):
-            await app._serve(settings, listening, [], lambda _settings: None)
+            await server._serve(settings, listening, [], lambda _settings: None)

@@ -14,6 +14,7 @@ from tests.integrations.microsoft import Microsoft
 from tests.integrations.person import Answer, Person
 from yarl import URL
 
+from landbridge.server import rooms_of
 from landbridge.web import site
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -153,7 +154,7 @@ async def victim(landbridge: Place) -> Victim:
 
 
 async def test_every_route_is_in_a_table_above(landbridge: Place) -> None:
-    framework = site.build(landbridge.house.rooms)._framework
+    framework = site.build(rooms_of(landbridge.house))._framework
     tables = {case.name for table in (USERS, OPERATORS, EVERYBODY) for case in cases(table)}
 
     assert {*routes_of(framework.routes), f"GET {PROXY}"} == tables

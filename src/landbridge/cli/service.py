@@ -44,7 +44,9 @@ def serve(
     """Serve HTTP, with a worker beside it, and keep everything in one folder unless told otherwise."""
     chosen = settings(host=host, port=port, worker=worker)
     is_first = chosen.vault_keys is None and not chosen.key_file.exists()
-    app.serve(chosen, [sys.executable, "-m", "landbridge", "worker", "--supervised"], _announcer(is_first, as_json))
+    from landbridge import server  # noqa: PLC0415 - no other command has to wait for the web framework
+
+    server.serve(chosen, [sys.executable, "-m", "landbridge", "worker", "--supervised"], _announcer(is_first, as_json))
 
 
 def _announcer(is_first: bool, as_json: bool) -> Callable[[Settings], None]:

@@ -9,7 +9,7 @@ import typer
 from landbridge.app import House
 from landbridge.cli.terminal import AsJson, ProjectId, done, err, group, in_house, out, show
 from landbridge.errors import NotFound
-from landbridge.web.api import (
+from landbridge.web.shapes import (
     ApiKeyOut,
     CatalogEntry,
     ConnectionOut,

@@ -9,10 +9,6 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 import structlog
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import (
     Connection,
     CursorResult,
@@ -24,6 +20,7 @@ from sqlalchemy import (
     event,
     func,
     insert,
+    inspect,
     select,
     text,
 )
@@ -187,22 +184,33 @@ class Database:
 
     async def migrate(self) -> None:
         """Bring the tables to this version's shape; safe to repeat, and to run from several processes at once."""
+        if await self._migration() == latest_migration():
+            return
+        from landbridge.store.schema import upgrade  # noqa: PLC0415 - few starts have to wait for Alembic
+
         with _translated():
             async with self.engine.begin() as connection:
                 if connection.dialect.name == "postgresql":
                     await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _REVISION_LOCK})
-                await connection.run_sync(_upgrade)
+                await connection.run_sync(upgrade)
 
     async def check(self) -> None:
         """Raise `StoreFailed` unless the database answers and its tables have this version's shape."""
-        with _translated():
-            async with self.engine.connect() as connection:
-                current = await connection.run_sync(_current_migration)
+        current = await self._migration()
         if current != latest_migration():
             raise StoreFailed(
                 f"The database's tables are at “{current or 'nothing'}”, this version needs “{latest_migration()}”. "
                 "Run `landbridge migrate`."
             )
+
+    async def _migration(self) -> str | None:
+        """Return the migration that the tables are at, or None before the first."""
+        with _translated():
+            async with self.engine.connect() as connection:
+                await connection.execution_options(reads_only=True)
+                if not await connection.run_sync(lambda sync: inspect(sync).has_table("alembic_version")):
+                    return None
+                return (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar()
 
     async def close(self) -> None:
         """Close every connection."""
@@ -227,10 +235,8 @@ def engine_url(url: str) -> URL:
 
 
 def latest_migration() -> str:
-    """Return the id of the newest migration that this version ships."""
-    newest = ScriptDirectory.from_config(_alembic()).get_current_head()
-    assert newest, "this version ships migrations"
-    return newest
+    """Return the id of the newest migration that this version ships: their files begin with it, in order."""
+    return max(path.name.partition("_")[0] for path in (Path(__file__).parent / "migrations" / "versions").glob("*.py"))
 
 
 def _sqlite_engine(url: URL, settings: Settings) -> AsyncEngine:
@@ -258,22 +264,6 @@ def _sqlite_engine(url: URL, settings: Settings) -> AsyncEngine:
         connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
 
     return engine
-
-
-def _alembic() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    return config
-
-
-def _current_migration(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()
-
-
-def _upgrade(connection: Connection) -> None:
-    config = _alembic()
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
 
 
 @contextlib.contextmanager

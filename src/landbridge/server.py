@@ -1,0 +1,123 @@
+"""The server process: HTTP over the rooms, a worker child beside it. Apart from `app`: only it needs the web."""
+
+import asyncio
+import contextlib
+import gc
+import socket
+from collections.abc import Callable
+from datetime import timedelta
+
+import uvicorn
+import uvloop
+
+from landbridge.app import House, assemble, on_signals
+from landbridge.errors import Misconfigured
+from landbridge.settings import Settings
+from landbridge.supervisor import Supervisor
+from landbridge.web import site
+from landbridge.web.rooms import Rooms
+from landbridge.web.wire import Wire
+from landbridge.worker import every
+
+USE_NOTED_EVERY = timedelta(minutes=1)
+_GRACE_SECONDS = 20
+_MOST_CONNECTIONS = 4000
+
+
+def serve(settings: Settings, worker_command: list[str], announce: Callable[[Settings], None]) -> None:
+    """Serve HTTP, and supervise a worker child if the settings say so, until a signal ends both.
+
+    `announce` is called once requests are answered, with the settings as they turned out (a port of 0 is a real one).
+    """
+    listening = _listen(settings)
+    settings = settings.model_copy(update={"port": listening.getsockname()[1]})
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(settings, listening, worker_command, announce))
+
+
+async def _serve(
+    settings: Settings, listening: socket.socket, worker_command: list[str], announce: Callable[[Settings], None]
+) -> None:
+    async with assemble(settings) as house:
+        listening.listen(2048)
+        server = _Server(_uvicorn_config(site.build(rooms_of(house)), settings))
+        on_signals(server.stop)
+        background = [
+            asyncio.create_task(house.database.watch()),
+            asyncio.create_task(every(USE_NOTED_EVERY, house.tokens.note_use, house.clock)),
+        ]
+        if settings.worker:
+            background.append(asyncio.create_task(Supervisor(worker_command, house.clock).run()))
+        for task in background:
+            task.add_done_callback(lambda ended: None if ended.cancelled() else server.stop())
+        gc.freeze()  # modules, routes, models: they live as long as we do, and need not be looked through again
+        announce(settings)
+        try:
+            await server.serve(sockets=[listening])
+        finally:
+            for task in background:
+                task.cancel()
+            ended = await asyncio.gather(*background, return_exceptions=True)
+            await house.tokens.note_use()
+        if defects := [error for error in ended if isinstance(error, Exception)]:  # better to end than to go on deaf
+            raise defects[0]
+
+
+def rooms_of(house: House) -> Rooms:
+    """Return the rooms that HTTP leads to."""
+    return Rooms(
+        settings=house.settings,
+        clock=house.clock,
+        database=house.database,
+        catalog=house.catalog,
+        projects=house.projects,
+        access=house.access,
+        accounts=house.accounts,
+        sign_ins=house.sign_ins,
+        proxy=house.proxy,
+        metrics=house.metrics,
+    )
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn, with the signals left to us, so that the rooms are closed after it."""
+
+    def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]  # the same to callers
+        """Leave the signals alone."""
+        return contextlib.nullcontext()
+
+    def stop(self) -> None:
+        """End after the requests under way; at once if asked again."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
+def _uvicorn_config(application: object, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        application,  # type: ignore[arg-type]  # an ASGI callable; the gate types its dicts as Any
+        http=Wire,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
+        limit_concurrency=_MOST_CONNECTIONS,
+        timeout_keep_alive=65,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((settings.host, settings.port))
+    except OSError as error:
+        listening.close()
+        raise Misconfigured(f"Cannot listen at {settings.host} port {settings.port}: {error.strerror}.") from error
+    listening.setblocking(False)
+    return listening

@@ -6,7 +6,6 @@ import copy
 import hmac
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from urllib.parse import urlencode
 
 from msgraph_sandbox.clock import Clock
 from msgraph_sandbox.drive.blobs import Blob, Blobs
@@ -88,16 +87,11 @@ class Library:
     def download_url(self, drive: Drive, item: Item, version: str = "") -> str:
         """Return a URL that gives the contents of an item (or of a version) to whoever has it, for a while."""
         expires = int(self.clock.timestamp() + self.switches.download_url_seconds)
-        query = {
-            "UniqueId": item.id,
-            "Translate": "false",
-            "tempauth": f"v1.{expires:x}.{_sign(drive.id, item.id, version, expires)}",
-            "ApiVersion": "2.0",
-            "driveId": drive.id,
-        }
-        if version:
-            query["version"] = version
-        return f"{self.origins.download}/_layouts/15/download.aspx?{urlencode(query)}"
+        signed = f"v1.{expires:x}.{_sign(drive.id, item.id, version, expires)}"
+        # Ids need no escaping; a page of a listing has two hundred of these, and escaping was half of its cost.
+        query = f"UniqueId={item.id}&Translate=false&tempauth={signed}&ApiVersion=2.0&driveId={drive.id}"
+        query += f"&version={version}" if version else ""
+        return f"{self.origins.download}/_layouts/15/download.aspx?{query}"
 
     def downloadable(self, query: dict[str, str]) -> tuple[Drive, Item, Blob]:
         """Return what such a URL leads to. An altered signature is refused with 401, an expired one with 403."""

@@ -22,7 +22,7 @@ from landbridge.connections.tokens import Tokens
 from landbridge.doctor.examination import Doctor
 from landbridge.errors import StoreFailed
 from landbridge.files import Files
-from landbridge.kit import Actions
+from landbridge.kit import Actions, Workbench
 from landbridge.outbound import Outbound
 from landbridge.projects import Projects
 from landbridge.providers.microsoft import Microsoft
@@ -56,6 +56,7 @@ class House:
     proxy: Proxy
     files: Files
     actions: Actions
+    workbench: Workbench
 
 
 @contextlib.asynccontextmanager
@@ -101,6 +102,7 @@ async def assemble(settings: Settings, clock: Clock | None = None) -> AsyncItera
         proxy = Proxy(
             tokens=tokens, catalog=catalog, outbound=outbound, settings=settings, clock=clock, metrics=metrics
         )
+        files_of_runs = Files.from_settings(settings, vault)
         yield House(
             settings=settings,
             clock=clock,
@@ -116,8 +118,9 @@ async def assemble(settings: Settings, clock: Clock | None = None) -> AsyncItera
             tokens=tokens,
             sign_ins=sign_ins,
             proxy=proxy,
-            files=Files.from_settings(settings, vault),
+            files=files_of_runs,
             actions=gather_actions(catalog),
+            workbench=Workbench(proxy, files_of_runs, database, vault, clock),
         )
 
 

@@ -32,7 +32,7 @@ from landbridge.errors import (
     TokenRenewed,
     TooLarge,
 )
-from landbridge.files import Contents, File, RunFiles
+from landbridge.files import Contents, File, Files, RunFiles
 from landbridge.outbound import Stream, retry_after
 from landbridge.proxy import Outgoing, Proxy
 from landbridge.store import checkpoints as store
@@ -53,6 +53,7 @@ __all__ = [
     "Result",
     "Stream",
     "Wait",
+    "Workbench",
     "action",
 ]
 
@@ -166,6 +167,35 @@ class Context:
     clock: Clock
     checkpoint: Checkpoint
     token: JsonValue = None
+
+
+class Workbench:
+    """Lays out what an action works with, for whichever run or caller it is."""
+
+    def __init__(self, proxy: Proxy, files: Files, database: Database, vault: Vault, clock: Clock) -> None:
+        self._proxy = proxy
+        self._files = files
+        self._database = database
+        self._vault = vault
+        self._clock = clock
+
+    def context(self, caller: Caller, integration: str, selector: str | None, *, run_id: str, step: str) -> Context:
+        """Return what a step of a run works with: the same again in another process."""
+        return Context(
+            caller=caller,
+            integration=integration,
+            selector=selector,
+            files=self._files.of(caller.project_id, run_id),
+            proxy=self._proxy,
+            clock=self._clock,
+            checkpoint=Checkpoint(self._database, self._vault, self._clock, caller.project_id, run_id, step),
+        )
+
+    async def clear(self, project_id: str, run_id: str) -> None:
+        """Forget the files and checkpoints of a run that is over."""
+        async with self._database.begin() as tx:
+            await store.delete_checkpoints_of_run(tx, project_id, run_id)
+        await self._files.of(project_id, run_id).clear()
 
 
 _ResultT = TypeVar("_ResultT", bound=Result)

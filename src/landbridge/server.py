@@ -75,6 +75,8 @@ def rooms_of(house: House) -> Rooms:
         accounts=house.accounts,
         sign_ins=house.sign_ins,
         proxy=house.proxy,
+        actions=house.actions,
+        workbench=house.workbench,
         metrics=house.metrics,
     )
 

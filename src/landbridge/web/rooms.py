@@ -7,6 +7,7 @@ from landbridge.catalog import Catalog
 from landbridge.clock import Clock
 from landbridge.connections.accounts import Accounts
 from landbridge.connections.sign_ins import SignIns
+from landbridge.kit import Actions, Workbench
 from landbridge.projects import Projects
 from landbridge.proxy import Proxy
 from landbridge.settings import Settings
@@ -27,4 +28,6 @@ class Rooms:
     accounts: Accounts
     sign_ins: SignIns
     proxy: Proxy
+    actions: Actions
+    workbench: Workbench
     metrics: Metrics

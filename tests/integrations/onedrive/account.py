@@ -15,7 +15,7 @@ from tests.clock import FakeClock
 from landbridge.access import Caller
 from landbridge.app import House, assemble
 from landbridge.connections.accounts import new_configuration
-from landbridge.kit import Checkpoint, Context, Given, Result, Wait
+from landbridge.kit import Context, Given, Result, Wait
 from landbridge.settings import Settings
 from landbridge.store import connections as store
 from landbridge.store.connections import ConnectionRow
@@ -59,7 +59,7 @@ class Account:
         """Run an action as a step of the run; as the same step again it is a repetition."""
         action = self.house.actions.get("onedrive", name)
         given: Given = await action.receive(values, self.context.files)
-        context = replace(self.context, checkpoint=checkpoint(self.house, self.context, self.run_id, step))
+        context = self.house.workbench.context(self.context.caller, "onedrive", None, run_id=self.run_id, step=step)
         while isinstance(outcome := await action.run(context, given), Wait):
             self.clock.advance(max(outcome.until - self.clock.now(), timedelta(0)))
             context = replace(context, token=outcome.token)
@@ -112,25 +112,8 @@ async def connected(sandbox: Sandbox, email: str, data_dir: Path) -> AsyncIterat
     async with assemble(settings, clock) as house:
         caller = await _connect(house, sandbox, user)
         run_id = str(uuid4())
-        yield Account(house, sandbox, clock, user, run_id, context_for(house, caller, run_id))
-
-
-def context_for(house: House, caller: Caller, run_id: str) -> Context:
-    """Return what one run's actions work with."""
-    return Context(
-        caller=caller,
-        integration="onedrive",
-        selector=None,
-        files=house.files.of(caller.project_id, run_id),
-        proxy=house.proxy,
-        clock=house.clock,
-        checkpoint=Checkpoint(house.database, house.vault, house.clock, caller.project_id, run_id, "step"),
-    )
-
-
-def checkpoint(house: House, context: Context, run_id: str, step: str) -> Checkpoint:
-    """Return the checkpoint of one step."""
-    return Checkpoint(house.database, house.vault, house.clock, context.caller.project_id, run_id, step)
+        context = house.workbench.context(caller, "onedrive", None, run_id=run_id, step="none")
+        yield Account(house, sandbox, clock, user, run_id, context)
 
 
 async def _connect(house: House, sandbox: Sandbox, user: User) -> Caller:

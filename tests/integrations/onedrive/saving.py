@@ -13,22 +13,13 @@ from typing import Any
 
 from landbridge.access import Caller
 from landbridge.app import assemble
-from landbridge.kit import Checkpoint, Context
 from landbridge.settings import Settings
 
 
 async def main(asked: dict[str, Any]) -> None:  # Any: JSON
     async with assemble(Settings(**asked["settings"])) as house:
-        project, run = asked["project"], asked["run"]
-        context = Context(
-            caller=Caller(project, asked["user"], datetime.now(UTC) + timedelta(hours=1)),
-            integration="onedrive",
-            selector=None,
-            files=house.files.of(project, run),
-            proxy=house.proxy,
-            clock=house.clock,
-            checkpoint=Checkpoint(house.database, house.vault, house.clock, project, run, asked["step"]),
-        )
+        caller = Caller(asked["project"], asked["user"], datetime.now(UTC) + timedelta(hours=1))
+        context = house.workbench.context(caller, "onedrive", None, run_id=asked["run"], step=asked["step"])
         action = house.actions.get("onedrive", asked["action"])
         await action.run(context, action.parse(asked["given"]))
 

@@ -252,3 +252,54 @@ async def test_a_copy_waits_without_sleeping(account: Account) -> None:
     await account.run("copy_item", itemPath="a.txt", destinationPath="/", name="b.txt")
 
     assert account.clock.now() - began >= timedelta(seconds=2)
+
+
+async def test_contents_are_replaced_and_the_file_stays_what_it_was(account: Account) -> None:
+    file = account.file("a.txt", b"old", account.folder("Box"))
+
+    updated = await account.run("update_file", filePath="Box/a.txt", file=inline("other.txt", b"new!"))
+    fetched = await account.run("get_file", fileId=file.id)
+
+    assert (updated.id, updated.name) == (file.id, "a.txt")
+    assert await contents_of(account, fetched.content) == b"new!"
+    assert len(file.more.versions) == 1
+
+
+async def test_a_file_behind_a_shortcut_is_updated_where_it_is(account: Account) -> None:
+    shared = account.folder("Shared", account.drive_of(LINUS).root)
+    account.shortcut("Ours", shared)
+    await account.run("save_file", file=inline("a.txt", b"old"), folderPath="Ours")
+
+    await account.run("update_file", filePath="Ours/a.txt", file=inline("a.txt", b"new"))
+
+    assert account.names(shared) == ["a.txt"]
+    fetched = await account.run("get_file", filePath="Ours/a.txt")
+    assert await contents_of(account, fetched.content) == b"new"
+
+
+async def test_a_path_of_folders_is_there_in_the_end_whatever_was_there(account: Account) -> None:
+    reports = account.folder("reports")
+
+    first = await account.run("create_folder_path", path="/Reports/2026/May")
+    again = await account.run("create_folder_path", path="Reports/2026/May/")
+    below = await account.run("create_folder_path", path="June", folderPath="Reports/2026")
+
+    assert first.id == again.id
+    assert first.parent_reference.id == below.parent_reference.id
+    assert account.names(reports) == ["2026"]
+    with pytest.raises(InvalidRequest):
+        await account.run("create_folder_path", path="/")
+    with pytest.raises(NameNotAllowed):
+        await account.run("create_folder_path", path="a/b:c")
+
+
+async def test_a_picture_has_a_small_one_and_a_text_has_none(account: Account) -> None:
+    account.file("a.jpg", b"picture")
+    account.file("a.txt", b"text")
+
+    thumbnail = await account.run("get_thumbnail", filePath="a.jpg", size="small")
+
+    assert thumbnail.content.size > 0
+    assert thumbnail.content.mime_type.startswith("image/")
+    with pytest.raises(ItemNotFound):
+        await account.run("get_thumbnail", filePath="a.txt")

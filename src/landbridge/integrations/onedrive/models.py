@@ -422,6 +422,31 @@ class CreateTextFile(InFolder):
     )
 
 
+class UpdateFile(TheFile):
+    """The form of Update File."""
+
+    file: File = Field(description="The new contents: what an earlier step gave, or `{name, data, mimeType}`.")
+
+
+class CreateFolderPath(InFolder):
+    """The form of Create Folder Path."""
+
+    path: Path = Field(description="The folders, such as `Reports/2026/May`, below the folder that is named, or root.")
+
+
+class GetThumbnail(TheFile):
+    """The form of Get Thumbnail."""
+
+    size: Literal["small", "medium", "large"] = Field(default="medium", description="About 96, 176 or 800 pixels.")
+
+
+class Thumbnail(Result):
+    """A small picture of a file."""
+
+    id: str = Field(description="The file's id.")
+    content: File = Field(description="The picture, for a later step.")
+
+
 # Sharing, versions, drives
 
 

@@ -14,11 +14,14 @@ from landbridge.integrations.onedrive.actions.essentials import (
     search_folders,
 )
 from landbridge.integrations.onedrive.actions.items import (
+    create_folder_path,
     create_text_file,
     delete_file,
+    get_thumbnail,
     move_file,
     rename_item,
     search_files,
+    update_file,
 )
 from landbridge.integrations.onedrive.actions.sharing import (
     create_link,
@@ -43,6 +46,9 @@ __all__ = [  # noqa: RUF022 - the order in which it is shown
     "delete_file",
     "search_files",
     "create_text_file",
+    "update_file",
+    "create_folder_path",
+    "get_thumbnail",
     "create_link",
     "invite_people",
     "list_permissions",

@@ -2,7 +2,7 @@
 
 import contextlib
 
-from landbridge.errors import ItemNotFound, NotOffered
+from landbridge.errors import InvalidRequest, ItemNotFound, NotOffered
 from landbridge.integrations.onedrive.actions.essentials import save
 from landbridge.integrations.onedrive.graph import (
     Graph,
@@ -10,19 +10,25 @@ from landbridge.integrations.onedrive.graph import (
     must_be_folder,
     must_be_on_one_drive,
     must_not_be_root,
+    place_by_id,
+    remote_place,
 )
 from landbridge.integrations.onedrive.models import (
+    CreateFolderPath,
     CreateTextFile,
     Deleted,
     DeleteFile,
     DriveItem,
+    GetThumbnail,
     Items,
     MoveFile,
     RenameItem,
     SaveFile,
     SearchFiles,
+    Thumbnail,
+    UpdateFile,
 )
-from landbridge.integrations.onedrive.names import check_name
+from landbridge.integrations.onedrive.names import check_name, segments
 from landbridge.kit import Wait, action
 
 
@@ -100,3 +106,54 @@ async def create_text_file(graph: Graph, given: CreateTextFile) -> DriveItem | W
         conflict_behavior=given.conflict_behavior,
     )
     return await save(graph, form)
+
+
+@action(scopes={"Files.ReadWrite"}, repeatable=True)
+async def update_file(graph: Graph, given: UpdateFile) -> DriveItem | Wait:
+    """Replace the contents of a file.
+
+    It keeps its id, name, place, links and permissions; OneDrive keeps the former contents as an older version.
+    """
+    _, item = await graph.find(given.drive_id, given.file_id, given.file_path)
+    must_be_file(item)
+    parent = item.parent_reference
+    form = SaveFile(
+        drive_id=parent.drive_id if parent else given.drive_id,
+        folder_id=parent.id if parent else None,
+        file=given.file,
+        name=item.name,
+        conflict_behavior="replace",
+    )
+    return await save(graph, form)
+
+
+@action(scopes={"Files.ReadWrite"}, repeatable=True)
+async def create_folder_path(graph: Graph, given: CreateFolderPath) -> DriveItem:
+    """Create a folder and those above it that are missing.
+
+    What is there already is kept, so that the folder is there in the end, whoever made it.
+    """
+    names = segments(given.path)
+    if not names:
+        raise InvalidRequest("The path names no folder.")
+    place = await graph.folder(given)
+    for name in names:
+        asked = {"name": name, "folder": {}, "@microsoft.graph.conflictBehavior": "replace"}
+        answer = await graph.call("POST", place / "children", json=asked, repeatable=True)
+        item = DriveItem.model_validate(answer.json())
+        place = remote_place(item) or place_by_id(item, place.drive)
+    return item
+
+
+@action(scopes={"Files.Read"}, repeatable=True)
+async def get_thumbnail(graph: Graph, given: GetThumbnail) -> Thumbnail:
+    """Get a small picture of a file.
+
+    OneDrive has none of some kinds of files, and none yet of files that were just saved.
+    """
+    place, item = await graph.find(given.drive_id, given.file_id, given.file_path)
+    must_be_file(item)
+    async with graph.stream("GET", f"{place / 'thumbnails'}/0/{given.size}/content") as stream:
+        mime_type = stream.headers.get("Content-Type") or "image/jpeg"
+        content = await graph.context.files.save(f"{item.name} ({given.size})", mime_type, stream.chunks())
+    return Thumbnail(id=item.id, content=content)

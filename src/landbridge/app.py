@@ -20,7 +20,7 @@ from landbridge.connections.accounts import Accounts
 from landbridge.connections.sign_ins import SignIns
 from landbridge.connections.tokens import Tokens
 from landbridge.doctor.examination import Doctor
-from landbridge.errors import StoreFailed
+from landbridge.errors import Misconfigured, StoreFailed
 from landbridge.files import Files
 from landbridge.kit import Actions, Workbench
 from landbridge.outbound import Outbound
@@ -28,6 +28,7 @@ from landbridge.projects import Projects
 from landbridge.providers.microsoft import Microsoft
 from landbridge.proxy import Proxy
 from landbridge.settings import Settings
+from landbridge.store import sealed
 from landbridge.store.database import Database
 from landbridge.telemetry import Metrics
 from landbridge.vault import Vault
@@ -68,7 +69,6 @@ async def assemble(settings: Settings, clock: Clock | None = None) -> AsyncItera
     """
     clock = clock or SystemClock()
     catalog = Catalog.read(files("landbridge.integrations"))
-    vault = Vault.from_settings(settings)
     metrics = Metrics()
     async with contextlib.AsyncExitStack() as closing:
         database = Database.from_settings(settings, clock)
@@ -77,6 +77,8 @@ async def assemble(settings: Settings, clock: Clock | None = None) -> AsyncItera
             await database.migrate()
         else:
             await database.check()
+        await _must_not_have_lost_the_ring(settings, database)
+        vault = Vault.from_settings(settings)
         await database.skip_old_news()
         rotation.follow(database, vault)
         outbound = await closing.enter_async_context(Outbound(settings))
@@ -122,6 +124,18 @@ async def assemble(settings: Settings, clock: Clock | None = None) -> AsyncItera
             actions=gather_actions(catalog),
             workbench=Workbench(proxy, files_of_runs, database, vault, clock),
         )
+
+
+async def _must_not_have_lost_the_ring(settings: Settings, database: Database) -> None:
+    """Raise `Misconfigured` rather than make a new key ring beside a database that an older one sealed."""
+    if settings.vault_keys is not None or settings.key_file.exists():
+        return
+    async with database.read() as tx:
+        if await sealed.is_any(tx):
+            raise Misconfigured(
+                f"The key file {settings.key_file} is gone, and the database holds secrets that only it opens. "
+                "Put back the copy of it; a new one cannot read them."
+            )
 
 
 def gather_actions(catalog: Catalog) -> Actions:

@@ -5,6 +5,7 @@
     │  ├─ Unauthenticated               we do not know who is calling
     │  ├─ Forbidden                     we know, and they may not
     │  ├─ NotFound                      no such thing, or not yours
+    │  │  └─ NotConnected               the user has not connected this integration
     │  ├─ InvalidRequest                malformed, or against a rule that the message names
     │  ├─ Conflict                      the thing is not in a state that allows this
     │  ├─ TooLarge                      over a limit that the message names
@@ -103,6 +104,13 @@ class NotFound(CallerMistake):
     code = "not_found"
     status = 404
     remedy = "Check the id and the project."
+
+
+class NotConnected(NotFound):
+    """The user has not connected this integration."""
+
+    code = "not_connected"
+    remedy = "Open the portal for this user and let them connect."
 
 
 class InvalidRequest(CallerMistake):

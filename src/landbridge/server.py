@@ -11,7 +11,7 @@ import uvicorn
 import uvloop
 
 from landbridge.app import House, assemble, on_signals
-from landbridge.errors import Misconfigured
+from landbridge.errors import Misconfigured, StoreFailed
 from landbridge.settings import Settings
 from landbridge.supervisor import Supervisor
 from landbridge.web import site
@@ -58,7 +58,8 @@ async def _serve(
             for task in background:
                 task.cancel()
             ended = await asyncio.gather(*background, return_exceptions=True)
-            await house.tokens.note_use()
+            with contextlib.suppress(StoreFailed):  # which connections were used last is a hint, not a promise
+                await house.tokens.note_use()
         if defects := [error for error in ended if isinstance(error, Exception)]:  # better to end than to go on deaf
             raise defects[0]
 

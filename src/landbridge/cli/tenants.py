@@ -50,10 +50,12 @@ def set_project(
     project_id: Annotated[str, typer.Argument(metavar="ID")],
     name: Annotated[str | None, typer.Option(help="A new name.")] = None,
     allow_origin: Annotated[list[str] | None, typer.Option(help="All origins that may call us; repeat.")] = None,
+    no_origins: Annotated[bool, typer.Option("--no-origins", help="Let no page call us.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Rename a project, or replace the origins of the pages that may call us."""
-    row = in_house(lambda house: house.projects.change(project_id, name=name, allowed_origins=allow_origin or None))
+    origins = [] if no_origins else allow_origin or None
+    row = in_house(lambda house: house.projects.change(project_id, name=name, allowed_origins=origins))
     show(ProjectOut.of(row), as_json, "id", "name", "allowed_origins")
 
 

@@ -25,6 +25,7 @@ from landbridge.errors import (
     ConnectionUnusable,
     GrantLost,
     LandbridgeError,
+    NotConnected,
     NotFound,
     ProviderBusy,
     ProviderFailed,
@@ -177,10 +178,10 @@ class Tokens:
             rows = await store.connections_of(tx, caller.project_id, caller.user_id, integration)
         row = choose(rows, selector)
         if row is None:
-            raise NotFound(
-                "This user has no connection of that name."
+            raise (
+                NotFound("This user has no such connection.")
                 if selector
-                else f"This user has not connected {integration}."
+                else NotConnected(f"This user has not connected {integration}.")
             )
         return row.id
 

@@ -40,6 +40,14 @@ async def count(tx: Transaction, column: SealedColumn, *, without: bytes) -> int
     return number
 
 
+async def is_any(tx: Transaction) -> bool:
+    """Return whether the database holds anything that the vault sealed."""
+    for column in SEALED:
+        if (await tx.execute(select(literal(1)).select_from(column.table).where(column.is_not(None)).limit(1))).first():
+            return True
+    return False
+
+
 async def page(
     tx: Transaction, column: SealedColumn, *, without: bytes, after: str = "", limit: int = 100
 ) -> list[SealedRow]:

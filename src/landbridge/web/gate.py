@@ -54,11 +54,12 @@ class Gate:
             return
         if self._prefixes:
             scope = self._without_prefix(scope)
-        origin = header(scope["headers"], b"origin")
+        project = _PROJECT.match(scope["path"])  # only what lies in a project is for pages of other origins
+        origin = header(scope["headers"], b"origin") if project else None
         answer = _Answer(send, origin)
         try:
             _check_head(scope)
-            if origin and await self._is_preflight_or_stranger(scope, answer, origin):
+            if project and origin and await self._is_preflight_or_stranger(scope, answer, project[1], origin):
                 return
             if ROUTE.match(scope["raw_path"]):
                 await self._proxied(scope, receive, answer)
@@ -78,14 +79,14 @@ class Gate:
                 return {**scope, "path": path, "raw_path": raw}
         return scope
 
-    async def _is_preflight_or_stranger(self, scope: Any, answer: "_Answer", origin: str) -> bool:
+    async def _is_preflight_or_stranger(self, scope: Any, answer: "_Answer", project_id: str, origin: str) -> bool:
         """Answer a preflight, and return whether the request has been answered; raise for a stranger's page."""
         if scope["method"] == "OPTIONS" and header(scope["headers"], b"access-control-request-method"):
             asked = header(scope["headers"], b"access-control-request-headers") or ""
             await answer.preflight(asked)
             return True
-        if (project := _PROJECT.match(scope["path"])) and origin not in self._own_origins:
-            await self._check_origin(project[1], origin)
+        if origin not in self._own_origins:
+            await self._check_origin(project_id, origin)
         return False
 
     async def _check_origin(self, project_id: str, origin: str) -> None:

@@ -246,10 +246,11 @@ def _is_whole_json(answer: Stream) -> bool:
 
 
 def _returned(answer: Stream) -> Headers:
+    nominated = {name.strip().lower() for name in answer.headers.get("Connection", "").split(",")}
     headers = [
         (name, value.encode("latin-1", "replace"))
         for given, value in answer.headers.items()
-        if (name := _returned_name(given))
+        if (name := _returned_name(given)) and given.lower() not in nominated
     ]
     headers.append((b"x-content-type-options", b"nosniff"))
     return headers

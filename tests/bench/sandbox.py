@@ -43,8 +43,10 @@ def _sandbox() -> Iterator[Sandbox]:
     command = [sys.executable, "-m", "msgraph_sandbox.cli", "serve", "--set", "access_token_seconds=86400"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
-        yield Sandbox(json.loads(process.stdout.readline()), process.pid)
-        process.terminate()
+        try:
+            yield Sandbox(json.loads(process.stdout.readline()), process.pid)
+        finally:
+            process.terminate()
 
 
 def measure(bench: Bench) -> None:
@@ -81,7 +83,7 @@ def _measure_pages(bench: Bench, running: Sandbox, control: Client) -> None:
 
 def _measure_transfers(bench: Bench, running: Sandbox, control: Client) -> None:
     size = (64 if bench.short else 1024) * MIB
-    root = bench.folder / "files"
+    root = bench.folder / "sandbox-files"
     root.mkdir()
     content = root / "large.bin"
     with content.open("wb") as file:

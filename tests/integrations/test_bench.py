@@ -32,6 +32,14 @@ def test_every_benchmark_leaves_its_records(tmp_path: Path, capsys: pytest.Captu
         ("first start to ready", "s", None),
         ("start to ready", "s", 2),
         ("idle memory of serve and worker", "MB", 200),
+        ("sandbox: 100,000 items seeded", "s", 20),
+        ("sandbox: memory of 100,000 items", "MB", 500),
+        ("sandbox: pages of children at 100,000 items", "pages/s", 0.8),
+        ("sandbox: pages of delta at 100,000 items", "pages/s", 0.8),
+        ("sandbox: upload session of 64 MiB", "MB/s", 0.3),
+        ("sandbox: growth by that upload session", "MiB", 64),
+        ("sandbox: download of 64 MiB", "MB/s", 0.3),
+        ("sandbox: growth by that download", "MiB", 64),
     ]
     for record in records:
         assert list(record) == ["name", "value", "unit", "reference", "ratio", "target", "met"]

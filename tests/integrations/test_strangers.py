@@ -26,6 +26,8 @@ GET    /projects/{project_id}/sdk/me
 PATCH  /projects/{project_id}/sdk/me                                    {"meta": {"stolen": true}}
 GET    /projects/{project_id}/sdk/integrations
 GET    /projects/{project_id}/triggers
+GET    /projects/{project_id}/actions
+POST   /projects/{project_id}/actions                                   {"action": "ONEDRIVE_LIST_FILES"}
 GET    /v2/projects/{project_id}/sdk/actions/build-oauth
 GET    /projects/{project_id}/sdk/actions/session-id/{session_key}
 DELETE /projects/{project_id}/sdk/actions/session-id/{session_key}

@@ -223,4 +223,4 @@ async def test_a_user_sees_nothing_of_another_user(context: BrowserContext, site
     app = await App.visit(context, site.origin(), project, "user-2")
 
     assert await app.do("return paragon.getUser().integrations.onedrive.allCredentials") == []
-    assert (await app.fails(REQUEST.format("'/me'")))["response"]["code"] == "not_found"
+    assert (await app.fails(REQUEST.format("'/me'")))["response"]["code"] == "not_connected"

@@ -158,7 +158,7 @@ async def test_after_disconnecting_calls_fail_with_a_clear_error(
     assert await project.connections("user-1") == []
     assert not await app.do("return paragon.getUser().integrations.onedrive.enabled")
     assert error["message"] == "This user has not connected onedrive."
-    assert (error["response"]["status"], error["response"]["code"]) == (404, "not_found")
+    assert (error["response"]["status"], error["response"]["code"]) == (404, "not_connected")
     assert (await app.install())["value"]["credential"]["status"] == "VALID"
 
 

@@ -153,4 +153,4 @@ async def test_nobody_uses_tools_without_a_token_or_an_account(landbridge: Place
     unconnected = await use(person, "ONEDRIVE_LIST_CONTENTS")
 
     assert stranger.status == 401
-    assert (unconnected.status, unconnected.json["code"]) == (404, "not_found")
+    assert (unconnected.status, unconnected.json["code"]) == (404, "not_connected")

@@ -1,0 +1,221 @@
+"""The API of a product on behalf of one connection: what passes by itself is tried again here."""
+
+import contextlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Final, TypedDict, TypeVar, Unpack
+
+from multidict import CIMultiDict
+
+from landbridge.errors import (
+    ActionRefused,
+    CallerMistake,
+    LandbridgeError,
+    ProviderBusy,
+    ProviderFailed,
+    ProviderUnreachable,
+    TokenRenewed,
+    TooLarge,
+)
+from landbridge.kit.forms import Result
+from landbridge.kit.steps import Context
+from landbridge.outbound import Answer, Stream, retry_after
+from landbridge.proxy import Outgoing
+
+LONGEST_SLEEP: Final = timedelta(seconds=5)
+"""How long an action may sleep in all; what takes longer is a `Wait`, or an error that says when to come back."""
+
+LARGEST_ANSWER: Final = 32 << 20
+"""Bytes of an answer that are read whole; contents are streamed, whatever their size."""
+
+_LARGEST_ERROR = 256 << 10
+_TRIES = 3
+_PAUSE = timedelta(milliseconds=200)
+_PASSING = frozenset({500, 502, 503, 504, 509})
+_REPEATABLE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+
+Body = bytes | Callable[[], AsyncIterator[bytes]] | None
+"""What a call sends: bytes, or what gives them anew for each try."""
+
+
+class Sending(TypedDict, total=False):
+    """What a call sends, and whether it may be sent again."""
+
+    headers: Mapping[str, str]
+    json: object
+    """The body, to be written as JSON. None is no body."""
+
+    body: Body
+    repeatable: bool
+    """Whether twice is the same as once. If it is not said, the method tells."""
+
+
+_ResultT = TypeVar("_ResultT", bound=Result)
+
+
+class Client:
+    """The integration's API on behalf of one connection, for one call of an action.
+
+    Each integration derives its own, and says in `refusal` what the API's errors mean. What passes by itself is tried
+    again here, for `LONGEST_SLEEP` in all; what takes longer is an error that the engine comes back from.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self._patience = LONGEST_SLEEP
+
+    def refusal(self, answer: Answer, wait: timedelta | None) -> LandbridgeError:
+        """Return what an answer that is no success means; `wait` is what its `Retry-After` asks for."""
+        return ProviderFailed(f"The provider answered {answer.status}.", retry_after=wait)
+
+    async def call(self, method: str, path: str, **sending: Unpack[Sending]) -> Answer:
+        """Return the API's answer, read whole. `path` is percent-encoded, with its query; or a URL of the API.
+
+        Raises what `refusal` makes of an answer that is no success, and what `Proxy.send` raises. A call that the API
+        may have carried out before it failed is tried again only if it is repeatable.
+        """
+        for attempt in range(1, _TRIES + 1):
+            async with self.stream(method, path, **sending) as stream:
+                try:
+                    return await self.whole(stream)
+                except ProviderUnreachable:  # the answer broke off
+                    is_last = attempt == _TRIES or not _is_repeatable(method, sending)
+                    if is_last or not await self.wait_a_little(attempt):
+                        raise
+        raise AssertionError("the last try returns or raises")
+
+    async def whole(self, stream: Stream, limit: int = LARGEST_ANSWER) -> Answer:
+        """Return the rest of an answer. Raises `TooLarge` beyond `limit` bytes."""
+        body = await stream.read(limit + 1)
+        if len(body) > limit:
+            raise TooLarge(f"The provider's answer has more than {limit} bytes.")
+        return Answer(stream.status, stream.headers, body)
+
+    @contextlib.asynccontextmanager
+    async def stream(self, method: str, path: str, **sending: Unpack[Sending]) -> AsyncIterator[Stream]:
+        """Give the API's answer while its body is on its way. Otherwise as `call`."""
+        with contextlib.closing(await self.open(method, path, **sending)) as stream:
+            yield stream
+
+    async def open(self, method: str, path: str, **sending: Unpack[Sending]) -> Stream:
+        """Return the API's answer, which the caller closes, while its body is on its way. Otherwise as `call`."""
+        headers: CIMultiDict[str] = CIMultiDict(sending.get("headers", {}))
+        headers.setdefault("Accept-Encoding", "identity")
+        body = sending.get("body")
+        if (said := sending.get("json")) is not None:
+            headers["Content-Type"], body = "application/json", _dumped(said)
+
+        async def send() -> Stream:
+            of = self.context
+            outgoing = Outgoing(method, path, headers, body() if callable(body) else body)
+            return await of.proxy.send(of.caller, of.integration, of.selector, outgoing)
+
+        stream = await self._patiently(send, repeatable=_is_repeatable(method, sending))
+        if stream.status < 300:
+            return stream
+        with contextlib.closing(stream):
+            raise self.refusal(await self.whole(stream, _LARGEST_ERROR), self.asked_to_wait(stream))
+
+    async def call_signed(
+        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: Body = None
+    ) -> Answer:
+        """Return the answer, whatever its status, of a URL that the API signed: it is called once, without the bearer.
+
+        Raises what `Proxy.send_signed` raises.
+        """
+        sent = CIMultiDict({"Accept-Encoding": "identity", **(headers or {})})
+        outgoing = Outgoing(method, url, sent, body() if callable(body) else body)
+        with contextlib.closing(await self.context.proxy.send_signed(self.context.integration, outgoing)) as stream:
+            return await self.whole(stream)
+
+    async def once(
+        self,
+        model: type[_ResultT],
+        do: Callable[[datetime], Awaitable[_ResultT]],
+        find: Callable[[datetime], Awaitable[_ResultT | None]],
+    ) -> _ResultT:
+        """Return what came of something that must not be done twice, whichever try and process did it.
+
+        `do` gets the instant at which the step began, in whole seconds, and marks with it what it makes; `find` looks
+        for what a try made whose answer was lost. Raises what they raise.
+        """
+        checkpoint = self.context.checkpoint
+        state = await checkpoint.read()
+        if state and "result" in state:
+            return model.model_validate(state["result"])
+        if state:
+            began = datetime.fromisoformat(state["began"])
+            found = await find(began)
+        else:
+            began, found = self.context.clock.now().replace(microsecond=0), None
+            await checkpoint.write({"began": began.isoformat()})
+        result = found or await self._done_or_found(do, find, began)
+        await checkpoint.write({"result": result.as_json()})
+        return result
+
+    async def _done_or_found(
+        self,
+        do: Callable[[datetime], Awaitable[_ResultT]],
+        find: Callable[[datetime], Awaitable[_ResultT | None]],
+        began: datetime,
+    ) -> _ResultT:
+        try:
+            return await do(began)
+        except (ActionRefused, CallerMistake, ProviderBusy):
+            await self.context.checkpoint.clear()  # nothing was done
+            raise
+        except ProviderFailed:
+            if found := await find(began):
+                return found
+            raise
+
+    async def wait_a_little(self, attempt: int, asked: timedelta | None = None) -> bool:
+        """Sleep before another try, longer each time or as asked; or return False: it is time to come back later."""
+        return await self._slept(_PAUSE * 4 ** (attempt - 1) if asked is None else asked)
+
+    def be_patient_again(self) -> None:
+        """Start the count of `LONGEST_SLEEP` anew, since something was got done."""
+        self._patience = LONGEST_SLEEP
+
+    def asked_to_wait(self, answer: Answer | Stream) -> timedelta | None:
+        """Return the wait that an answer asks for."""
+        return retry_after(answer.headers.get("Retry-After"), now=self.context.clock.now())
+
+    async def _patiently(self, send: Callable[[], Awaitable[Stream]], *, repeatable: bool) -> Stream:
+        """Return the answer to the first try that neither breaks off nor meets a trouble that passes by itself."""
+        for attempt in range(1, _TRIES):
+            try:
+                stream = await send()
+            except TokenRenewed:
+                continue
+            except ProviderBusy as error:  # nothing was sent
+                if not await self._slept(error.retry_after):
+                    raise
+                continue
+            except ProviderUnreachable:
+                if not repeatable or not await self.wait_a_little(attempt):
+                    raise
+                continue
+            if not (stream.status == 429 or (repeatable and stream.status in _PASSING)):
+                return stream
+            if not await self.wait_a_little(attempt, self.asked_to_wait(stream)):
+                return stream
+            stream.close()
+        return await send()
+
+    async def _slept(self, wait: timedelta | None) -> bool:
+        """Sleep, or return False if that is longer than what is left of the patience."""
+        if wait is None or wait > self._patience:
+            return False
+        self._patience -= wait
+        await self.context.clock.sleep(wait)
+        return True
+
+
+def _is_repeatable(method: str, sending: Sending) -> bool:
+    return sending.get("repeatable", method in _REPEATABLE_METHODS)
+
+
+def _dumped(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

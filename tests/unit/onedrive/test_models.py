@@ -8,7 +8,8 @@ import pytest
 
 from landbridge.errors import InvalidRequest
 from landbridge.integrations.onedrive import actions
-from landbridge.integrations.onedrive.models import DriveItem, StopWhen
+from landbridge.integrations.onedrive.models.items import DriveItem
+from landbridge.integrations.onedrive.models.requests import StopWhen
 from landbridge.kit import Action
 
 

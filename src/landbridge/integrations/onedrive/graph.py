@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 from landbridge.errors import InvalidRequest, ItemNotFound, LandbridgeError, NotOffered, ProviderFailed
 from landbridge.integrations.onedrive import refusals
-from landbridge.integrations.onedrive.models import DriveItem, ItemReference, Items, Paged, Search
+from landbridge.integrations.onedrive.models.items import DriveItem, ItemReference, Items
+from landbridge.integrations.onedrive.models.places import Paged, Search
 from landbridge.integrations.onedrive.names import encoded, segments
 from landbridge.kit import Answer, Client
 

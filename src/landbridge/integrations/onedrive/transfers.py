@@ -22,7 +22,8 @@ from landbridge.errors import (
 )
 from landbridge.integrations.onedrive.graph import Graph, Place
 from landbridge.integrations.onedrive.hashes import QuickXorHash
-from landbridge.integrations.onedrive.models import Conflict, DriveItem
+from landbridge.integrations.onedrive.models.items import DriveItem
+from landbridge.integrations.onedrive.models.places import Conflict
 from landbridge.integrations.onedrive.names import encoded
 from landbridge.kit import Answer, Contents, File, Stream
 

@@ -5,7 +5,8 @@ from typing import Any
 
 from landbridge.errors import ItemNotFound, NameTaken, ProviderFailed, ProviderUnreachable
 from landbridge.integrations.onedrive.graph import Graph, Place, must_be_folder, must_not_be_root
-from landbridge.integrations.onedrive.models import CopyItem, DriveItem
+from landbridge.integrations.onedrive.models.files_or_folders import CopyItem
+from landbridge.integrations.onedrive.models.items import DriveItem
 from landbridge.integrations.onedrive.names import check_name
 from landbridge.kit import Answer, Wait, action
 

@@ -2,7 +2,8 @@
 
 from landbridge.errors import ProviderFailed
 from landbridge.integrations.onedrive.graph import Graph, page_link, place_of
-from landbridge.integrations.onedrive.models import Changes, Drive, DriveItem, Drives, GetDrive, ListChanges, ListDrives
+from landbridge.integrations.onedrive.models.drives import Changes, Drive, Drives, GetDrive, ListChanges, ListDrives
+from landbridge.integrations.onedrive.models.items import DriveItem
 from landbridge.kit import action
 
 

@@ -17,23 +17,17 @@ from landbridge.integrations.onedrive.graph import (
     must_not_be_root,
     page_link,
 )
-from landbridge.integrations.onedrive.models import (
+from landbridge.integrations.onedrive.models.files import GetFile, SaveFile
+from landbridge.integrations.onedrive.models.folders import (
     CreateFolder,
-    Deleted,
     DeleteFolder,
-    DriveItem,
-    FetchedFile,
-    GetFile,
     GetFolderById,
-    Items,
     ListFiles,
     MoveFolder,
-    OneDriveRequest,
-    Paging,
-    RequestAnswer,
-    SaveFile,
     SearchFolders,
 )
+from landbridge.integrations.onedrive.models.items import Deleted, DriveItem, FetchedFile, Items
+from landbridge.integrations.onedrive.models.requests import OneDriveRequest, Paging, RequestAnswer
 from landbridge.integrations.onedrive.names import check_name
 from landbridge.integrations.onedrive.transfers import SIMPLE_UPLOAD, Upload, downloaded
 from landbridge.kit import Stream, Wait, action

@@ -13,21 +13,18 @@ from landbridge.integrations.onedrive.graph import (
     place_by_id,
     remote_place,
 )
-from landbridge.integrations.onedrive.models import (
-    CreateFolderPath,
+from landbridge.integrations.onedrive.models.files import (
     CreateTextFile,
-    Deleted,
     DeleteFile,
-    DriveItem,
     GetThumbnail,
-    Items,
     MoveFile,
-    RenameItem,
     SaveFile,
     SearchFiles,
-    Thumbnail,
     UpdateFile,
 )
+from landbridge.integrations.onedrive.models.files_or_folders import RenameItem
+from landbridge.integrations.onedrive.models.folders import CreateFolderPath
+from landbridge.integrations.onedrive.models.items import Deleted, DriveItem, Items, Thumbnail
 from landbridge.integrations.onedrive.names import check_name, segments
 from landbridge.kit import Wait, action
 

@@ -5,7 +5,7 @@ from datetime import UTC
 
 from landbridge.errors import ItemNotFound
 from landbridge.integrations.onedrive.graph import Graph
-from landbridge.integrations.onedrive.models import (
+from landbridge.integrations.onedrive.models.sharing import (
     CreateLink,
     InvitePeople,
     ListPermissions,

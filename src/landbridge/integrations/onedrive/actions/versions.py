@@ -1,8 +1,8 @@
 """Earlier versions of a file."""
 
 from landbridge.integrations.onedrive.graph import Graph, must_be_file
-from landbridge.integrations.onedrive.models import (
-    DriveItem,
+from landbridge.integrations.onedrive.models.items import DriveItem
+from landbridge.integrations.onedrive.models.versions import (
     FetchedVersion,
     GetVersion,
     ListVersions,

@@ -1,0 +1,1 @@
+"""What actions are given, and what they give: the only schema there is."""

@@ -68,8 +68,6 @@ async def assemble(settings: Settings, clock: Clock | None = None) -> AsyncItera
     `StoreFailed`.
     """
     clock = clock or SystemClock()
-    catalog = Catalog.read(files("landbridge.integrations"))
-    metrics = Metrics()
     async with contextlib.AsyncExitStack() as closing:
         database = Database.from_settings(settings, clock)
         closing.push_async_callback(database.close)
@@ -82,48 +80,57 @@ async def assemble(settings: Settings, clock: Clock | None = None) -> AsyncItera
         await database.skip_old_news()
         rotation.follow(database, vault)
         outbound = await closing.enter_async_context(Outbound(settings))
-        microsoft = Microsoft(
-            outbound, login_url=settings.microsoft_login_url, graph_url=settings.microsoft_graph_url, clock=clock
-        )
-        projects = Projects(database, vault, catalog, clock)
-        accounts = Accounts(database, clock)
-        tokens = Tokens(database, vault, projects, microsoft, clock, metrics)
-        closing.push_async_callback(tokens.settle)
-        sign_ins = SignIns(
-            database=database,
-            vault=vault,
-            projects=projects,
-            catalog=catalog,
-            microsoft=microsoft,
-            accounts=accounts,
-            tokens=tokens,
-            settings=settings,
-            clock=clock,
-            metrics=metrics,
-        )
-        proxy = Proxy(
-            tokens=tokens, catalog=catalog, outbound=outbound, settings=settings, clock=clock, metrics=metrics
-        )
-        files_of_runs = Files.from_settings(settings, vault)
-        yield House(
-            settings=settings,
-            clock=clock,
-            metrics=metrics,
-            database=database,
-            vault=vault,
-            catalog=catalog,
-            outbound=outbound,
-            microsoft=microsoft,
-            projects=projects,
-            access=Access(projects, database, settings, clock),
-            accounts=accounts,
-            tokens=tokens,
-            sign_ins=sign_ins,
-            proxy=proxy,
-            files=files_of_runs,
-            actions=gather_actions(catalog),
-            workbench=Workbench(proxy, files_of_runs, database, vault, clock),
-        )
+        house = _build(settings, clock, database, vault, outbound)
+        closing.push_async_callback(house.tokens.settle)
+        yield house
+
+
+def _build(settings: Settings, clock: Clock, database: Database, vault: Vault, outbound: Outbound) -> House:
+    """Build what needs no opening, each room from those below it."""
+    catalog, metrics = Catalog.read(files("landbridge.integrations")), Metrics()
+    microsoft = _microsoft(settings, outbound, clock)
+    projects = Projects(database, vault, catalog, clock)
+    accounts = Accounts(database, clock)
+    tokens = Tokens(database, vault, projects, microsoft, clock, metrics)
+    sign_ins = SignIns(
+        database=database,
+        vault=vault,
+        projects=projects,
+        catalog=catalog,
+        microsoft=microsoft,
+        accounts=accounts,
+        tokens=tokens,
+        settings=settings,
+        clock=clock,
+        metrics=metrics,
+    )
+    proxy = Proxy(tokens=tokens, catalog=catalog, outbound=outbound, settings=settings, clock=clock, metrics=metrics)
+    files_of_runs = Files.from_settings(settings, vault)
+    return House(
+        settings=settings,
+        clock=clock,
+        metrics=metrics,
+        database=database,
+        vault=vault,
+        catalog=catalog,
+        outbound=outbound,
+        microsoft=microsoft,
+        projects=projects,
+        access=Access(projects, database, settings, clock),
+        accounts=accounts,
+        tokens=tokens,
+        sign_ins=sign_ins,
+        proxy=proxy,
+        files=files_of_runs,
+        actions=gather_actions(catalog),
+        workbench=Workbench(proxy, files_of_runs, database, vault, clock),
+    )
+
+
+def _microsoft(settings: Settings, outbound: Outbound, clock: Clock) -> Microsoft:
+    return Microsoft(
+        outbound, login_url=settings.microsoft_login_url, graph_url=settings.microsoft_graph_url, clock=clock
+    )
 
 
 async def _must_not_have_lost_the_ring(settings: Settings, database: Database) -> None:
@@ -155,11 +162,8 @@ async def consult(settings: Settings) -> AsyncIterator[Doctor]:
             with contextlib.suppress(StoreFailed):  # the doctor says it better
                 await database.migrate()
         outbound = await closing.enter_async_context(Outbound(settings))
-        microsoft = Microsoft(
-            outbound, login_url=settings.microsoft_login_url, graph_url=settings.microsoft_graph_url, clock=clock
-        )
         projects = Projects(database, vault, catalog, clock)
-        yield Doctor(settings, database, vault, projects, catalog, outbound, microsoft)
+        yield Doctor(settings, database, vault, projects, catalog, outbound, _microsoft(settings, outbound, clock))
 
 
 def work(settings: Settings, *, supervised: bool) -> None:

@@ -21,9 +21,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from landbridge.catalog import Catalog, integration_id
+from landbridge.catalog import Catalog, Manifest, integration_id
 from landbridge.clock import Clock
-from landbridge.errors import Conflict, InvalidRequest
+from landbridge.errors import Conflict, InvalidRequest, NotFound
 from landbridge.providers.microsoft import App
 from landbridge.store import projects as store
 from landbridge.store.cache import Cache
@@ -204,8 +204,14 @@ class Projects:
         async with self._database.begin() as tx:
             await store.revoke_api_key(tx, key_id, self._clock.now())
 
-    async def integration(self, project_id: str, type_: str) -> tuple[IntegrationRow | None, list[ClientSecretRow]]:
-        """Return a project's settings of an integration with its sealed secrets; None and nothing before the first."""
+    async def integration(self, project_id: str, type_: str) -> tuple[IntegrationRow, list[ClientSecretRow]]:
+        """Return a project's settings of an integration with its sealed secrets, or raise `NotFound`."""
+        row, sealed = await self._integration(project_id, self._catalog.get(type_).type)
+        if row is None:
+            raise NotFound(f"{type_} is not set up in this project yet: `landbridge integrations set {type_} …`.")
+        return row, sealed
+
+    async def _integration(self, project_id: str, type_: str) -> tuple[IntegrationRow | None, list[ClientSecretRow]]:
         async with self._database.read() as tx:
             await store.project(tx, project_id)
             row = await store.integration(tx, project_id, type_)
@@ -234,34 +240,12 @@ class Projects:
         Raises `NotFound`, and `InvalidRequest` with what is wrong or missing.
         """
         manifest = self._catalog.get(type_)
-        if unknown := manifest.unknown_scopes(scopes or ()):
-            raise InvalidRequest(
-                f"{manifest.name} has no scope {', '.join(unknown)}. See `landbridge integrations list`."
-            )
-        if audience is not None and not _AUDIENCE.fullmatch(audience):
-            raise InvalidRequest("The audience is `organizations`, `common`, `consumers`, or a tenant's id or domain.")
+        changes = _checked(manifest, client_id=client_id, scopes=scopes, audience=audience, is_active=is_active)
         now = self._clock.now()
         async with self._database.begin() as tx:
             await store.project(tx, project_id)
-            before = await store.integration(tx, project_id, type_) or IntegrationRow(
-                id=integration_id(project_id, type_),
-                project_id=project_id,
-                type=type_,
-                client_id="",
-                scopes=list(manifest.default_scopes),
-                audience="common",
-                is_active=False,
-                created_at=now,
-                updated_at=now,
-            )
-            row = replace(
-                before,
-                client_id=before.client_id if client_id is None else _client_id(client_id),
-                scopes=before.scopes if scopes is None else sorted(set(scopes)),
-                audience=audience or before.audience,
-                is_active=before.is_active if is_active is None else is_active,
-                updated_at=now,
-            )
+            before = await store.integration(tx, project_id, type_) or _fresh(project_id, manifest, now)
+            row = replace(before, **changes, updated_at=now)
             if not row.client_id:
                 raise InvalidRequest("The client id is missing: Application (client) ID on the app's page in Azure.")
             await store.put_integration(tx, row)
@@ -289,7 +273,7 @@ class Projects:
 
     async def _read_active(self, project_id: str, type_: str) -> ActiveIntegration:
         manifest = self._catalog.get(type_)
-        row, sealed = await self.integration(project_id, type_)
+        row, sealed = await self._integration(project_id, type_)
         if row is None or not row.is_active:
             raise Conflict(
                 f"{manifest.name} is not active in this project. "
@@ -304,6 +288,43 @@ class Projects:
         return tuple(
             self._vault.open(row.sealed, identity("client_secrets", row.project_id, row.id)).decode() for row in ordered
         )
+
+
+def _fresh(project_id: str, manifest: Manifest, now: datetime) -> IntegrationRow:
+    """Return an integration of which nothing was set yet."""
+    return IntegrationRow(
+        id=integration_id(project_id, manifest.type),
+        project_id=project_id,
+        type=manifest.type,
+        client_id="",
+        scopes=list(manifest.default_scopes),
+        audience="common",
+        is_active=False,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def _checked(
+    manifest: Manifest,
+    *,
+    client_id: str | None,
+    scopes: Sequence[str] | None,
+    audience: str | None,
+    is_active: bool | None,
+) -> dict[str, Any]:  # Any: columns of an integration
+    """Return the settings that are given, or raise `InvalidRequest` for the first that cannot be."""
+    if unknown := manifest.unknown_scopes(scopes or ()):
+        raise InvalidRequest(f"{manifest.name} has no scope {', '.join(unknown)}. See `landbridge integrations list`.")
+    if audience is not None and not _AUDIENCE.fullmatch(audience):
+        raise InvalidRequest("The audience is `organizations`, `common`, `consumers`, or a tenant's id or domain.")
+    changes = {
+        "client_id": None if client_id is None else _client_id(client_id),
+        "scopes": None if scopes is None else sorted(set(scopes)),
+        "audience": audience,
+        "is_active": is_active,
+    }
+    return {name: value for name, value in changes.items() if value is not None}
 
 
 def api_key_hash(text: str) -> str:

@@ -8,7 +8,6 @@ import typer
 
 from landbridge.app import House
 from landbridge.cli.terminal import AsJson, ProjectId, done, err, group, in_house, out, show
-from landbridge.errors import NotFound
 from landbridge.web.shapes import (
     ApiKeyOut,
     CatalogEntry,
@@ -207,9 +206,7 @@ def set_integration(
 
 
 async def _integration(house: House, project: str, type_: str) -> IntegrationOut:
-    row, secrets = await house.projects.integration(project, house.catalog.get(type_).type)
-    if row is None:
-        raise NotFound(f"{type_} is not set up in this project yet: `landbridge integrations set {type_} …`.")
+    row, secrets = await house.projects.integration(project, type_)
     return IntegrationOut.of(row, secrets, house.settings.redirect_url)
 
 

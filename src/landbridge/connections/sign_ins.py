@@ -121,25 +121,8 @@ class SignIns:
         What is wrong with the integration or the options is recorded as the sign-in's outcome, since the SDK tells its
         caller of an outcome and of nothing else. Raises `InvalidRequest` for a session key that cannot be kept.
         """
-        if not 1 <= len(session_key) <= 128 or not session_key.isascii() or not session_key.isprintable():
-            raise InvalidRequest("`oauthMetaKeyId` has 1 to 128 ASCII characters.")
         state, verifier, nonce = (secrets.token_urlsafe(32) for _ in range(3))
-        now, id_ = self._clock.now(), str(uuid4())
-        row = SignInRow(
-            id=id_,
-            project_id=caller.project_id,
-            user_id=caller.user_id,
-            integration=integration,
-            session_key=session_key,
-            state_hash=digest(state),
-            sealed_secrets=self._vault.seal(
-                json.dumps({"verifier": verifier, "nonce": nonce}).encode(), _identity(caller.project_id, id_)
-            ),
-            redirect_url=self._settings.redirect_url,
-            options={},
-            created_at=now,
-            expires_at=now + LIFETIME,
-        )
+        row = self._new(caller, integration, session_key, state, {"verifier": verifier, "nonce": nonce})
         try:
             active = await self._projects.active(caller.project_id, integration)
             row = replace(
@@ -148,8 +131,8 @@ class SignIns:
                 redirect_url=await self._redirect_url(caller.project_id, redirect_url),
             )
         except LandbridgeError as error:
-            row = replace(row, integration=integration[:64], failure=error.body(), claimed_at=now)
-            await self._insert(row)
+            failed = replace(row, integration=integration[:64], failure=error.body(), claimed_at=row.created_at)
+            await self._insert(failed)
             return f"{self._settings.zeus_url}/oauth?state={state}"
         await self._insert(row)
         return self._microsoft.authorize_url(
@@ -159,6 +142,26 @@ class SignIns:
             state=state,
             verifier=verifier,
             nonce=nonce,
+        )
+
+    def _new(
+        self, caller: Caller, integration: str, session_key: str, state: str, kept: Mapping[str, str]
+    ) -> SignInRow:
+        if not 1 <= len(session_key) <= 128 or not session_key.isascii() or not session_key.isprintable():
+            raise InvalidRequest("`oauthMetaKeyId` has 1 to 128 ASCII characters.")
+        now, id_ = self._clock.now(), str(uuid4())
+        return SignInRow(
+            id=id_,
+            project_id=caller.project_id,
+            user_id=caller.user_id,
+            integration=integration,
+            session_key=session_key,
+            state_hash=digest(state),
+            sealed_secrets=self._vault.seal(json.dumps(kept).encode(), _identity(caller.project_id, id_)),
+            redirect_url=self._settings.redirect_url,
+            options={},
+            created_at=now,
+            expires_at=now + LIFETIME,
         )
 
     async def _insert(self, row: SignInRow) -> None:
@@ -256,11 +259,7 @@ class SignIns:
         if error or not code:
             raise _refused_by_provider(error)
         active = await self._projects.active(row.project_id, row.integration)
-        kept = self._secrets(row)
-        grant = await self._microsoft.redeem(
-            active.app, code=code, redirect_url=row.redirect_url, verifier=kept["verifier"]
-        )
-        account = await self._microsoft.identify(grant, client_id=active.app.client_id, nonce=kept["nonce"])
+        grant, account = await self._redeem(active, row, code=code, redirect_url=row.redirect_url)
         caller = Caller(row.project_id, row.user_id, row.expires_at)
         return await self._save(caller, active, InstallOptions.parse(row.options), grant, account, row)
 
@@ -282,10 +281,19 @@ class SignIns:
             )
             if row:
                 await store.claim(tx, row, now)
-        kept = self._secrets(row) if row else {}
-        grant = await self._microsoft.redeem(active.app, code=code, redirect_url=url, verifier=kept.get("verifier"))
-        account = await self._microsoft.identify(grant, client_id=active.app.client_id, nonce=kept.get("nonce"))
+        grant, account = await self._redeem(active, row, code=code, redirect_url=url)
         return await self._accounts.get(caller, await self._save(caller, active, chosen, grant, account, row))
+
+    async def _redeem(
+        self, active: ActiveIntegration, sign_in: SignInRow | None, *, code: str, redirect_url: str
+    ) -> tuple[Grant, Account]:
+        """Return what a code brings and whose account it is, checked against the sign-in that it was begun with."""
+        kept = self._secrets(sign_in) if sign_in else {}
+        grant = await self._microsoft.redeem(
+            active.app, code=code, redirect_url=redirect_url, verifier=kept.get("verifier")
+        )
+        account = await self._microsoft.identify(grant, client_id=active.app.client_id, nonce=kept.get("nonce"))
+        return grant, account
 
     def _secrets(self, row: SignInRow) -> dict[str, str]:
         """Return the `verifier` and the `nonce` of a sign-in."""
@@ -307,12 +315,30 @@ class SignIns:
         """
         if not grant.refresh_token:
             raise InstallFailed("Microsoft gave no refresh token, so the connection would end within the hour.")
-        asked = self._scopes(active)
+        granted = self._granted(caller, active, grant, account)
+        await self._accounts.user(caller)
+        async with self._database.begin() as tx:
+            # Two sign-ins of a user that end at once must not both find nothing and both add a connection.
+            await connection_store.hold_user(tx, caller.project_id, caller.user_id)
+            old = await self._to_reconnect(tx, caller, active.settings.type, options, account)
+            id_ = old.id if old else str(uuid4())
+            granted["sealed_tokens"] = self._tokens.seal(caller.project_id, id_, grant)
+            if old:
+                await connection_store.renew_grant(tx, old, **granted)
+            else:
+                await self._add(tx, caller, id_, active.settings.type, options.external_id, granted)
+            if sign_in:
+                await store.finish(tx, sign_in, connection_id=id_)
+        return id_
+
+    def _granted(
+        self, caller: Caller, active: ActiveIntegration, grant: Grant, account: Account
+    ) -> dict[str, Any]:  # Any: columns of a connection
+        """Return what every new grant changes in a connection, but for its tokens."""
+        asked, now = self._scopes(active), self._clock.now()
         if missing := missing_scopes(asked, grant.scopes):
             log.warning("not every scope was granted", project=caller.project_id, missing=missing)
-        await self._accounts.user(caller)
-        now = self._clock.now()
-        granted: dict[str, Any] = {
+        return {
             "status": "valid",
             "account_id": account.id,
             "tenant_id": account.tenant_id,
@@ -324,29 +350,27 @@ class SignIns:
             "used_at": now,
             "updated_at": now,
         }
-        async with self._database.begin() as tx:
-            # Two sign-ins of a user that end at once must not both find nothing and both add a connection.
-            await connection_store.hold_user(tx, caller.project_id, caller.user_id)
-            old = await self._to_reconnect(tx, caller, active.settings.type, options, account)
-            id_ = old.id if old else str(uuid4())
-            granted["sealed_tokens"] = self._tokens.seal(caller.project_id, id_, grant)
-            if old:
-                await connection_store.renew_grant(tx, old, **granted)
-            else:
-                row = ConnectionRow(
-                    id=id_,
-                    project_id=caller.project_id,
-                    user_id=caller.user_id,
-                    integration=active.settings.type,
-                    external_id=options.external_id,
-                    token_version=1,
-                    created_at=now,
-                    **granted,
-                )
-                await connection_store.insert_connection(tx, row, new_configuration(id_, self._clock, is_default=True))
-            if sign_in:
-                await store.finish(tx, sign_in, connection_id=id_)
-        return id_
+
+    async def _add(
+        self,
+        tx: Transaction,
+        caller: Caller,
+        id_: str,
+        integration: str,
+        external_id: str | None,
+        granted: Mapping[str, Any],
+    ) -> None:
+        row = ConnectionRow(
+            id=id_,
+            project_id=caller.project_id,
+            user_id=caller.user_id,
+            integration=integration,
+            external_id=external_id,
+            token_version=1,
+            created_at=granted["refreshed_at"],
+            **granted,
+        )
+        await connection_store.insert_connection(tx, row, new_configuration(id_, self._clock, is_default=True))
 
     async def _to_reconnect(
         self, tx: Transaction, caller: Caller, integration: str, options: InstallOptions, account: Account

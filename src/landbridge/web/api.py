@@ -10,7 +10,6 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request
 
 from landbridge.access import Operator, bearer
-from landbridge.errors import NotFound
 from landbridge.web.rooms import Rooms
 from landbridge.web.shapes import (
     ApiKeyIn,
@@ -118,9 +117,7 @@ def _add_key_routes(routes: APIRouter, rooms: Rooms, operator: object) -> None:
 
 def _add_integration_routes(routes: APIRouter, rooms: Rooms) -> None:
     async def shown(project_id: str, type_: str) -> IntegrationOut:
-        row, secrets = await rooms.projects.integration(project_id, rooms.catalog.get(type_).type)
-        if row is None:
-            raise NotFound(f"{type_} is not set up in this project yet.")
+        row, secrets = await rooms.projects.integration(project_id, type_)
         return IntegrationOut.of(row, secrets, rooms.settings.redirect_url)
 
     @routes.get("/catalog", tags=["integrations"])

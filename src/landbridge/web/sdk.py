@@ -122,9 +122,7 @@ def _add_credential_routes(routes: APIRouter, rooms: Rooms) -> None:
     @routes.get(base)
     async def account(request: Request) -> JSONResponse:
         caller, type_ = await caller_of(rooms, request), request.query_params.get("integration", "")
-        row, _ = await rooms.projects.integration(caller.project_id, rooms.catalog.get(type_).type)
-        if row is None:
-            raise NotFound("This project has no such integration.")
+        row, _ = await rooms.projects.integration(caller.project_id, type_)
         selector = request.headers.get(_CREDENTIAL)
         found = await rooms.accounts.list(caller, type_)
         chosen = await rooms.accounts.get(caller, selector, type_) if selector else found[0] if found else None

@@ -13,6 +13,10 @@ log = structlog.get_logger(__name__)
 _FIRST_PAUSE, _LONGEST_PAUSE = timedelta(milliseconds=500), timedelta(seconds=30)
 _SETTLED = timedelta(minutes=1)
 _GRACE_SECONDS = 20
+_REMEDY = (
+    "Requests are answered meanwhile, but no background work is done. Let this machine start more processes (memory, "
+    "`ulimit -u`, the unit's TasksMax), and see that Landbridge is still installed where it was."
+)
 
 
 class Supervisor:
@@ -27,20 +31,34 @@ class Supervisor:
         failures = 0
         while True:
             started_at = self._clock.now()
-            code = await self._once()
+            ended = await self._once()
             failures = 0 if self._clock.now() - started_at > _SETTLED else failures + 1
             pause = min(_FIRST_PAUSE * 2 ** min(failures, 10), _LONGEST_PAUSE)
-            log.warning("the worker ended and is started again", exit_code=code, in_seconds=pause.total_seconds())
+            _tell(ended, pause)
             await self._clock.sleep(pause)
 
-    async def _once(self) -> int:
-        """Run the child to its end. It reads our end of its standard input to know that we are still there."""
-        child = await asyncio.create_subprocess_exec(*self._command, stdin=asyncio.subprocess.PIPE)
+    async def _once(self) -> int | OSError:
+        """Run the child to its end and return its exit code, or why it cannot be started.
+
+        It reads our end of its standard input to know that we are still there.
+        """
+        try:
+            child = await asyncio.create_subprocess_exec(*self._command, stdin=asyncio.subprocess.PIPE)
+        except OSError as error:  # a machine that is out of processes or memory now may have some again
+            return error
         try:
             return await child.wait()
         finally:
             if child.returncode is None:
                 await _stop(child)
+
+
+def _tell(ended: int | OSError, pause: timedelta) -> None:
+    seconds = pause.total_seconds()
+    if isinstance(ended, OSError):
+        log.error("the worker cannot be started", error=str(ended), remedy=_REMEDY, in_seconds=seconds)
+    else:
+        log.warning("the worker ended and is started again", exit_code=ended, in_seconds=seconds)
 
 
 async def _stop(child: asyncio.subprocess.Process) -> None:

@@ -10,10 +10,14 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+import structlog
+from tests.clock import FakeClock
 from tests.integrations.conftest import Server
 from tests.integrations.landbridge import Process, eventually, place, settings_for
 from tests.integrations.microsoft import Microsoft
 from tests.integrations.peer import Asked, peer
+
+from landbridge.supervisor import Supervisor
 
 MIB = 1 << 20
 
@@ -54,6 +58,25 @@ async def test_a_server_that_is_asked_to_stop_ends_its_worker_too(served: Proces
 
     assert await asyncio.to_thread(served.ended) == 0
     assert has_ended(worker)
+
+
+async def test_a_worker_that_cannot_be_started_is_tried_again_more_slowly_and_the_operator_told(tmp_path: Path) -> None:
+    command, started = tmp_path / "worker", tmp_path / "started"
+    with structlog.testing.capture_logs() as told:
+        supervising = asyncio.create_task(Supervisor([str(command)], FakeClock()).run())
+        await eventually(lambda: len(told) >= 3)
+        whole = tmp_path / "draft"
+        whole.write_text(f"#!/bin/sh\ntouch '{started}'\nexec cat\n")
+        whole.chmod(0o700)
+        whole.replace(command)
+        await eventually(started.exists)
+        supervising.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await supervising
+
+    assert [line["in_seconds"] for line in told[:3]] == [1, 2, 4]
+    assert {(line["log_level"], line["event"]) for line in told[:3]} == {("error", "the worker cannot be started")}
+    assert "start more processes" in told[0]["remedy"]
 
 
 def has_ended(pid: int) -> bool:

@@ -164,6 +164,11 @@ class ProviderFailed(LandbridgeError):
         super().__init__(message, meta=meta)
         self.retry_after = retry_after
 
+    @classmethod
+    def of_code(cls, code: str | None) -> "type[ProviderFailed]":
+        """Return the class that has a code which was kept; this one if none has, as after an upgrade."""
+        return next((kind for kind in cls.__subclasses__() if kind.code == code), cls)
+
 
 class ProviderBusy(ProviderFailed):
     """The provider asked us to come back later."""

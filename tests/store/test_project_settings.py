@@ -120,7 +120,8 @@ async def test_a_wrong_setting_is_refused_in_plain_words_and_changes_nothing(
 ) -> None:
     with pytest.raises(InvalidRequest, match=message):
         await _set(projects, project, **given)
-    assert await projects.integration(project.id, "onedrive") == (None, [])
+    with pytest.raises(NotFound, match="onedrive is not set up in this project yet"):
+        await projects.integration(project.id, "onedrive")
     assert await rows.count(database, "client_secrets") == 0
 
 

@@ -196,7 +196,7 @@ class Tokens:
         if row.status != "valid":
             raise ConnectionUnusable(
                 "This account has to be connected again: " + (row.refresh_error or "the grant is no longer good."),
-                meta={"credentialId": row.id},
+                meta={"credentialId": row.id, **(row.refresh_failure or {}).get("meta", {})},
             )
         return row
 
@@ -262,10 +262,11 @@ class Tokens:
         """Raise why the last refresh failed, until it is time to try again or the integration has been changed."""
         wait = (row.refresh_retry_at or self._clock.now()) - self._clock.now()
         if wait > timedelta(0) and active.settings.updated_at <= row.updated_at:
-            raise ProviderFailed(
+            failure = row.refresh_failure or {}
+            raise ProviderFailed.of_code(failure.get("code"))(
                 row.refresh_error or "The provider's token endpoint failed.",
                 retry_after=wait,
-                meta={"credentialId": row.id},
+                meta={"credentialId": row.id, **failure.get("meta", {})},
             )
 
     async def _lease(self, row: ConnectionRow) -> bool:
@@ -289,6 +290,7 @@ class Tokens:
             if not await self._record_failure(row, error, refresh_retry_at=self._clock.now() + rest):
                 return None
             error.retry_after = rest
+            error.meta["credentialId"] = row.id
             raise
         self._metrics.refreshes.labels("renewed").inc()
         return await self._save(row, grant, tokens["refresh_token"])
@@ -314,9 +316,10 @@ class Tokens:
     async def _record_failure(self, row: ConnectionRow, error: ProviderFailed, **changes: Any) -> bool:
         """Record a failure, and return False if it is nobody's any more: the lease is another's, or the tokens are."""
         self._metrics.refreshes.labels(error.code).inc()
+        told = {"refresh_error": error.message, "refresh_failure": {"code": error.code, "meta": error.meta}}
         async with self._database.begin() as tx:
             is_ours = await store.save_refresh_failure(
-                tx, row, self._holder, refresh_error=error.message, updated_at=self._clock.now(), **changes
+                tx, row, self._holder, **told, updated_at=self._clock.now(), **changes
             )
         if is_ours:
             self._tell(row, error)
@@ -341,6 +344,7 @@ class Tokens:
             "refreshed_at": self._clock.now(),
             "refresh_failures": 0,
             "refresh_error": None,
+            "refresh_failure": None,
             "refresh_retry_at": None,
         }
         for attempt in range(3):

@@ -26,7 +26,10 @@ class UserRow:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionRow:
-    """One connected user's authorised account. `status` is `valid`, `invalid` (must reconnect) or `pending`."""
+    """One connected user's authorised account. `status` is `valid`, `invalid` (must reconnect) or `pending`.
+
+    Why the last refresh failed is `refresh_error`, in words, and `refresh_failure`, the error's `code` and `meta`.
+    """
 
     id: str
     project_id: str
@@ -48,6 +51,7 @@ class ConnectionRow:
     updated_at: datetime
     refresh_failures: int = 0
     refresh_error: str | None = None
+    refresh_failure: dict[str, Any] | None = None
     refresh_retry_at: datetime | None = None
     lease_holder: str | None = None
     lease_until: datetime | None = None
@@ -151,7 +155,8 @@ async def renew_grant(tx: Transaction, row: ConnectionRow, **granted: Any) -> No
     The version counts from what is there now and not from what was read: a refresh may have been saved since, and two
     grants of one version would let a late refresh of the old account pass for one of the new.
     """
-    changes = granted | dict.fromkeys(("refresh_error", "refresh_retry_at", "lease_holder", "lease_until"))
+    none = ("refresh_error", "refresh_failure", "refresh_retry_at", "lease_holder", "lease_until")
+    changes = granted | dict.fromkeys(none)
     version = connections.c.token_version + 1
     await update_connection(tx, row, token_version=version, refresh_failures=0, **changes)
 

@@ -151,6 +151,7 @@ connections = Table(
     _instant("used_at"),
     Column("refresh_failures", Integer, nullable=False),
     Column("refresh_error", Text, nullable=True),
+    Column("refresh_failure", JSON, nullable=True),
     _instant("refresh_retry_at", nullable=True),
     Column("lease_holder", String(64), nullable=True),
     _instant("lease_until", nullable=True),

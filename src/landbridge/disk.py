@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import glob
 import os
 import secrets
 from collections.abc import Iterator
@@ -13,22 +14,44 @@ from typing import IO
 def written_whole(path: Path, *, replace: bool = True) -> Iterator[IO[bytes]]:
     """Yield a file (0600) that becomes `path` in one step, once it is written to its end and safe on disk.
 
-    A crash leaves what was there before. Without `replace`, raises `FileExistsError` if `path` exists by then.
+    A crash leaves what was there before, and a draft beside it (`.name.….draft`) that the next writer deletes. Without
+    `replace`, raises `FileExistsError` if `path` exists by then.
     """
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    _sweep(path)
+    draft, descriptor = _new_draft(path)
     try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        with os.fdopen(descriptor, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        if replace:
-            draft.replace(path)
-        else:
-            path.hardlink_to(draft)
+            if replace:
+                draft.replace(path)
+            else:
+                path.hardlink_to(draft)
         with _opened(path.parent) as folder:
             os.fsync(folder)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _new_draft(path: Path) -> tuple[Path, int]:
+    """Make a draft, locked for as long as its writer lives; where files cannot be locked, nobody sweeps either."""
+    while True:
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.draft")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:
+            return draft, descriptor
+        os.close(descriptor)  # another process swept it before we held it
+
+
+def _sweep(path: Path) -> None:
+    """Delete the drafts of `path` that nobody holds: their writers were killed."""
+    for draft in path.parent.glob(f".{glob.escape(path.name)}.*.draft"):
+        with contextlib.suppress(OSError), _opened(draft) as descriptor:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            draft.unlink()
 
 
 @contextlib.contextmanager
@@ -40,8 +63,8 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _opened(folder: Path) -> Iterator[int]:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _opened(path: Path) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         yield descriptor
     finally:

@@ -4,6 +4,8 @@ import asyncio
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,7 @@ PROGRAM = """
 import asyncio, sys
 from pathlib import Path
 from landbridge.clock import SystemClock
+from landbridge.disk import written_whole
 from landbridge.rotation import rotate
 from landbridge.settings import Settings
 from landbridge.store.backup import back_up
@@ -36,7 +39,14 @@ def going(*_):
     print("going", flush=True)
     sys.stdin.readline()
 
+def half_a_key_file(path):
+    with written_whole(path) as file:
+        file.write(b"half a key ring")
+        going()
+
 async def main(url, folder, what):
+    if what == "key":
+        half_a_key_file(folder / "vault.keys")
     database = Database.from_settings(Settings(database_url=url), SystemClock())
     if what == "rotate":
         await rotate(database, Vault(KeyFile(folder / "vault.keys")), progress=going)
@@ -48,8 +58,9 @@ asyncio.run(main(sys.argv[1], Path(sys.argv[2]), sys.argv[3]))
 """
 
 
-def _run_and_kill(url: str, folder: Path, what: str, after: int) -> None:
-    """Kill -9 when it has told for the `after`th time how far it is, and waits to go on."""
+@contextmanager
+def _run(url: str, folder: Path, what: str, after: int = 1) -> Iterator[subprocess.Popen[str]]:
+    """Hand out a process that has told for the `after`th time how far it is, and waits to go on."""
     command = [sys.executable, "-c", PROGRAM, url, str(folder), what]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin
@@ -59,6 +70,11 @@ def _run_and_kill(url: str, folder: Path, what: str, after: int) -> None:
                 process.stdin.write("\n")
                 process.stdin.flush()
             assert process.stdout.readline() == "going\n"
+        yield process
+
+
+def _run_and_kill(url: str, folder: Path, what: str, after: int) -> None:
+    with _run(url, folder, what, after) as process:
         process.kill()
         assert process.wait() == -signal.SIGKILL
 
@@ -115,3 +131,49 @@ async def test_a_killed_backup_leaves_the_older_one_whole_and_none_where_there_w
     await asyncio.to_thread(_run_and_kill, database_url, tmp_path, "backup", 1)
 
     assert read_contents(tmp_path / "backup") == whole
+
+
+def hidden(folder: Path) -> set[str]:
+    return {path.name for path in folder.glob(".*")}
+
+
+async def test_what_a_killed_backup_leaves_is_gone_after_the_next_one(
+    database: Database, database_url: str, tmp_path: Path
+) -> None:
+    theirs = {".backup.keep", ".backup.1.draft.txt", ".another.12345678.draft"}
+    for name in theirs:
+        (tmp_path / name).touch()
+    await asyncio.to_thread(_run_and_kill, database_url, tmp_path, "backup", 1)
+    assert len(hidden(tmp_path) - theirs) == 1
+
+    await back_up(database, tmp_path / "backup")
+    await database.close()
+
+    assert hidden(tmp_path) == theirs
+
+
+async def test_a_backup_under_way_is_not_taken_for_a_killed_one(
+    database: Database, database_url: str, tmp_path: Path
+) -> None:
+    with _run(database_url, tmp_path, "backup") as slow:
+        whole = await back_up(database, tmp_path / "backup")
+        await database.close()
+        assert len(hidden(tmp_path)) == 1
+
+        await asyncio.to_thread(slow.communicate, "\n" * MANY)
+
+        assert slow.returncode == 0
+    assert read_contents(tmp_path / "backup").rows == whole.rows
+    assert hidden(tmp_path) == set()
+
+
+def test_what_a_killed_addition_of_a_key_leaves_is_gone_after_the_next_one(tmp_path: Path) -> None:
+    keys = KeyFile(tmp_path / "vault.keys")
+    ring = keys.read()
+    _run_and_kill("", tmp_path, "key", 1)
+    assert len(hidden(tmp_path)) == 1
+    assert keys.read() == ring
+
+    assert ring.primary in keys.add_key().keys
+
+    assert hidden(tmp_path) == set()

@@ -44,7 +44,7 @@ docs: ## Write the generated parts of docs/reference anew
 
 ##@ Before a release
 
-bench: ## Measure against nginx in the same run, and write build/bench.json
+bench: ## Measure against nginx and rclone in the same run, and write build/bench.json
 	@$(SETUP) packages nginx wrk
 	@$(RUN) tests.bench
 

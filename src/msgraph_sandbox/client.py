@@ -131,6 +131,10 @@ class Client:
         """Make all delta tokens of a drive answer 410."""
         self._ask("POST", f"/drives/{quote(drive)}/resync", kind=kind)
 
+    def expire_uploads(self) -> int:
+        """Expire every upload session, and return how many there were."""
+        return int(self._ask("POST", "/uploads/expire")["expired"])
+
     def subscriptions(self) -> Answer:
         """Return all subscriptions and the latest deliveries."""
         return self._ask("GET", "/subscriptions")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from scripts.setup import TREE
-from tests.bench import footprint, proxy, sandbox
+from tests.bench import footprint, onedrive, proxy, sandbox
 from tests.bench.bench import Bench
 from tests.bench.records import table
 
@@ -19,6 +19,7 @@ BENCHMARKS: dict[str, Callable[[Bench], None]] = {
     "proxy": proxy.measure,
     "footprint": footprint.measure,
     "sandbox": sandbox.measure,
+    "onedrive": onedrive.measure,
 }
 
 

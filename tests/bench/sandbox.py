@@ -3,15 +3,11 @@
 Every later figure of ours is taken against the sandbox, so it must not be what is measured.
 """
 
-import contextlib
 import http.client
 import json
 import os
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,7 +15,7 @@ from tests.bench import load
 from tests.bench.bench import Bench, Pairs, in_turns
 from tests.bench.processes import MIB, forget_most_resident, most_resident, resident
 from tests.bench.records import Target, at_most, ratio_at_least
-from tests.bench.servers import nginx
+from tests.bench.servers import Sandbox, nginx, sandbox
 
 from msgraph_sandbox.client import Client
 
@@ -29,29 +25,9 @@ FRAGMENT = 60 * MIB - 320 * 1024
 OWNER, OTHER = "ada@contoso.example", "grace@contoso.example"
 
 
-@dataclass(frozen=True, slots=True)
-class Sandbox:
-    """A sandbox that answers: what it printed, and its process."""
-
-    facts: dict[str, str]
-    pid: int
-
-
-@contextlib.contextmanager
-def _sandbox() -> Iterator[Sandbox]:
-    """Run `msgraph-sandbox serve`. Its tokens outlast the run."""
-    command = [sys.executable, "-m", "msgraph_sandbox.cli", "serve", "--set", "access_token_seconds=86400"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        try:
-            yield Sandbox(json.loads(process.stdout.readline()), process.pid)
-        finally:
-            process.terminate()
-
-
 def measure(bench: Bench) -> None:
     """Record seeding, pages and transfers."""
-    with _sandbox() as running:
+    with sandbox(bench.folder / "sandbox") as running:
         control = Client(running.facts["control_url"])
         control.grow(OTHER, SMALL)
         _measure_seeding(bench, running, control)

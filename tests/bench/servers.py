@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from scripts.setup import BIN, TREE
@@ -34,6 +35,14 @@ class Server:
     """A server that answers, and the process whose time and memory count."""
 
     url: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """A sandbox that answers: what it printed, and its process."""
+
+    facts: dict[str, str]
     pid: int
 
 
@@ -60,8 +69,8 @@ def nginx(configuration: str, folder: Path, **words: object) -> Iterator[Server]
     # A worker of root's would become nobody, who may not read our folder.
     user = ("-g", "user root;") if os.geteuid() == 0 else ()
     command = (program, "-e", "stderr", "-p", folder, "-c", folder / "nginx.conf", *user)
-    with _running(command, folder) as process:
-        _await_port(port, process)
+    with running(command, folder) as process:
+        await_port(port, process)
         while not (workers := processes.children(process.pid)):
             time.sleep(0.01)
         yield Server(f"http://127.0.0.1:{port}", workers[0])
@@ -72,8 +81,8 @@ def sink(folder: Path) -> Iterator[Server]:
     """Run what takes uploads."""
     folder.mkdir()
     port = free_port()
-    with _running((sys.executable, "-m", "tests.bench.sink", port), folder) as process:
-        _await_port(port, process)
+    with running((sys.executable, "-m", "tests.bench.sink", port), folder) as process:
+        await_port(port, process)
         yield Server(f"http://127.0.0.1:{port}", process.pid)
 
 
@@ -105,7 +114,7 @@ def settings_for(folder: Path, upstream: str) -> Settings:
     )
 
 
-async def connect_someone(settings: Settings) -> Seat:
+async def connect_someone(settings: Settings, access_token: str = "a" * 1600) -> Seat:
     """Create a project with an active integration and a user whose sealed tokens last, and return their seat."""
     async with app.assemble(settings) as house:
         project = await house.projects.create("Bench", [ORIGIN])
@@ -133,7 +142,7 @@ async def connect_someone(settings: Settings) -> Seat:
             created_at=now,
             updated_at=now,
         )
-        grant = Grant("a" * 1600, "r" * 1200, None, now + timedelta(days=1), ("Files.ReadWrite",))
+        grant = Grant(access_token, "r" * 1200, None, now + timedelta(days=1), ("Files.ReadWrite",))
         sealed = house.tokens.seal(project.id, row.id, grant)
         async with house.database.begin() as tx:
             configuration = new_configuration(row.id, house.clock, is_default=True)
@@ -151,13 +160,10 @@ class Landbridge(Server):
 @contextlib.contextmanager
 def landbridge(settings: Settings) -> Iterator[Landbridge]:
     """Run `landbridge serve` until it says that it is ready."""
-    changed = settings.model_dump(mode="json", exclude_unset=True)
-    lists = {name: ",".join(value) if isinstance(value, list) else str(value) for name, value in changed.items()}
-    environment = {f"LANDBRIDGE_{name.upper()}": value for name, value in lists.items()}
     settings.data_dir.mkdir(exist_ok=True)
     began = time.perf_counter()
     command = (sys.executable, "-m", "landbridge", "serve", "--json")
-    with _running(command, settings.data_dir, environment) as process:
+    with running(command, settings.data_dir, environment_of(settings)) as process:
         assert process.stdout
         ready = process.stdout.readline()
         took = time.perf_counter() - began
@@ -166,18 +172,45 @@ def landbridge(settings: Settings) -> Iterator[Landbridge]:
         yield Landbridge(json.loads(ready)["url"], process.pid, took)
 
 
+def environment_of(settings: Settings) -> dict[str, str]:
+    """Return the settings as a process reads them."""
+    changed = settings.model_dump(mode="json", exclude_unset=True)
+    lists = {name: ",".join(value) if isinstance(value, list) else str(value) for name, value in changed.items()}
+    return {f"LANDBRIDGE_{name.upper()}": value for name, value in lists.items()}
+
+
 @contextlib.contextmanager
-def _running(
+def sandbox(folder: Path, *options: str) -> Iterator[Sandbox]:
+    """Run `msgraph-sandbox serve`. Its tokens outlast the run."""
+    folder.mkdir()
+    given = ("--set", "access_token_seconds=86400", *options)
+    with running((sys.executable, "-m", "msgraph_sandbox.cli", "serve", *given), folder) as process:
+        assert process.stdout
+        yield Sandbox(json.loads(process.stdout.readline()), process.pid)
+
+
+@contextlib.contextmanager
+def relay(folder: Path, graph_url: str) -> Iterator[Server]:
+    """Run the door through which both sides come to the sandbox's Graph."""
+    folder.mkdir()
+    port = free_port()
+    with running((sys.executable, "-m", "tests.bench.relay", port, urlsplit(graph_url).port), folder) as process:
+        await_port(port, process)
+        yield Server(f"http://127.0.0.1:{port}", process.pid)
+
+
+@contextlib.contextmanager
+def running(
     command: tuple[object, ...], folder: Path, environment: dict[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a command with what it says on standard error kept in `folder/output`, and end it gracefully."""
+    """Run a command in pipes, with what it says on standard error kept in `folder/output`, and end it gracefully."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("LANDBRIDGE_")}
     with (folder / "output").open("ab") as output:
         process = subprocess.Popen(
             [str(part) for part in command],
             cwd=TREE,
             env=inherited | (environment or {}),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=output,
         )
@@ -189,11 +222,12 @@ def _running(
             process.wait(_PATIENCE)
         finally:
             process.kill()
-            if process.stdout:
-                process.stdout.close()
+            for pipe in filter(None, (process.stdin, process.stdout)):
+                pipe.close()
 
 
-def _await_port(port: int, process: subprocess.Popen[bytes]) -> None:
+def await_port(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Return once the process answers at the port."""
     until = time.monotonic() + _PATIENCE
     while time.monotonic() < until and process.poll() is None:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):

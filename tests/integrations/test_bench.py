@@ -14,6 +14,10 @@ needs_tools = pytest.mark.skipif(
 )
 
 
+def beside_rclone(name: str, unit: str) -> list[tuple[str, str, float | None]]:
+    return [(name, unit, 0.95), (f"CPU of {name}", "s", None), (f"the sandbox's CPU of {name}", "s", None)]
+
+
 @needs_tools
 def test_every_benchmark_leaves_its_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     place = tmp_path / "bench.json"
@@ -40,12 +44,19 @@ def test_every_benchmark_leaves_its_records(tmp_path: Path, capsys: pytest.Captu
         ("sandbox: growth by that upload session", "MiB", 64),
         ("sandbox: download of 64 MiB", "MB/s", 0.3),
         ("sandbox: growth by that download", "MiB", 64),
+        *beside_rclone("Save File of 1 GiB", "MB/s"),
+        ("memory grown by Save File of 1 GiB", "MiB", 32),
+        *beside_rclone("Get File of 1 GiB", "MB/s"),
+        ("memory grown by Get File of 1 GiB", "MiB", 32),
+        *beside_rclone("Save File of 10 KiB, 4 at once", "files/s"),
+        *beside_rclone("Get File of 10 KiB, 4 at once", "files/s"),
+        *beside_rclone("List Files of 100,000 items", "items/s"),
     ]
     for record in records:
         assert list(record) == ["name", "value", "unit", "reference", "ratio", "target", "met"]
         assert isinstance(record["value"], float)
         assert (record["met"] is None) == (record["target"] is None)
-    rates = [one for one in records if one["unit"] in {"requests/s", "MB/s"}]
+    rates = [one for one in records if one["unit"] in {"requests/s", "MB/s", "files/s", "items/s"}]
     assert all(one["value"] > 0 and one["reference"] > 0 and one["ratio"] > 0 for one in rates)
     shown = capsys.readouterr().out
     assert all(f"| {one['name']}" in shown for one in records)

@@ -78,9 +78,20 @@ class Client:
         """Decide an authorize request as a person would, and return where their browser would go."""
         return str(self._ask("POST", "/authorize", url=url, user=user, accept=accept)["location"])
 
-    def tokens(self, user: str, *, client_id: str | None = None, scopes: list[str] | None = None) -> Answer:
-        """Return an access and a refresh token for a user."""
-        return self._ask("POST", f"/users/{quote(user)}/tokens", client_id=client_id, scopes=scopes)
+    def tokens(
+        self, user: str, *, client_id: str | None = None, scopes: list[str] | None = None, capable: bool = False
+    ) -> Answer:
+        """Return an access and a refresh token for a user; `capable` as for a client that takes claims challenges."""
+        given = {"client_id": client_id, "scopes": scopes, "capable": capable}
+        return self._ask("POST", f"/users/{quote(user)}/tokens", **given)
+
+    def challenge(self, user: str) -> None:
+        """Challenge a user's access tokens of before, where the client declared that it can take it (`cp1`)."""
+        self._ask("POST", f"/users/{quote(user)}/challenge")
+
+    def withdraw(self, user: str, client_id: str | None = None) -> None:
+        """Withdraw a user's consents, to one application or to all."""
+        self._ask("DELETE", f"/users/{quote(user)}/consents" + (f"?client_id={quote(client_id)}" if client_id else ""))
 
     def add_user(self, email: str, **details: Answer) -> Answer:
         """Add a user with a drive, as in a seed file."""

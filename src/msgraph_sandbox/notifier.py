@@ -7,21 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import random
 import secrets
 import uuid
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from datetime import datetime
-from urllib.parse import urlsplit
-
-import aiohttp
-from yarl import URL
+from datetime import datetime, timedelta
+from urllib.parse import quote, urlsplit
 
 from msgraph_sandbox.clock import Clock
 from msgraph_sandbox.drive.refusals import GraphRefused
 from msgraph_sandbox.http import Json
+from msgraph_sandbox.posting import Answer, post
 from msgraph_sandbox.switches import Switches
 
 VALIDATION_SECONDS = 10
@@ -46,11 +45,21 @@ class Subscription:
     tenant_id: str
     creator_id: str
     application_id: str
+    # When its creator last vouched for it with a token, and until when that token was good.
+    authorized: datetime
+    token_expires: datetime
+    # Whether changes of permissions count too (`Prefer: includesecuritywebhooks`).
+    security: bool = False
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
-    def notification(self) -> dict[str, Json]:
-        """Return what is sent: that something changed in the drive, never what."""
-        return self._common() | {"changeType": "updated", "resource": self.resource, "resourceData": self._data()}
+    def notification(self, form: str = "graph") -> dict[str, Json]:
+        """Return what is sent: that something changed in the drive, never what. `form` may be the older `onedrive`."""
+        common = self._common()
+        if form == "onedrive":
+            expires = common["subscriptionExpirationDateTime"]
+            kept: dict[str, Json] = {n: common[n] for n in ("subscriptionId", "clientState") if n in common}
+            return {**kept, "expirationDateTime": expires, "resource": self.resource}
+        return common | {"changeType": "updated", "resource": self.resource, "resourceData": self._data()}
 
     def lifecycle(self, event: str) -> dict[str, Json]:
         """Return a lifecycle event."""
@@ -95,14 +104,16 @@ class Delivery:
 class Notifier:
     """All subscriptions, and the deliveries on their way."""
 
-    def __init__(self, clock: Clock, switches: Switches) -> None:
+    def __init__(self, clock: Clock, switches: Switches, permitted: Callable[[Subscription], bool]) -> None:
         self._clock = clock
         self._switches = switches
+        # Whether a subscription's creator may still read what it is about.
+        self._permitted = permitted
+        self._paused: dict[str, list[tuple[datetime, dict[str, Json]]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._pending: set[str] = set()
+        self._pending: set[tuple[str, bool]] = set()
         self._held: list[Subscription] = []
         self._endpoints: dict[str, Endpoint] = {}
-        self._client: aiohttp.ClientSession | None = None
         self._dice = random.Random(0)  # noqa: S311 - the same on every run
         self.subscriptions: dict[str, Subscription] = {}
         self.deliveries: deque[Delivery] = deque(maxlen=10_000)
@@ -125,33 +136,40 @@ class Notifier:
         token = (
             f"Validation: Testing client application reachability for subscription Request-Id: {secrets.token_hex(16)}"
         )
-        timeout = aiohttp.ClientTimeout(total=min(VALIDATION_SECONDS, self._switches.slow_answer_seconds))
+        seconds = min(VALIDATION_SECONDS, self._switches.slow_answer_seconds)
+        target = f"{url}{'&' if '?' in url else '?'}validationToken={quote(token, safe='')}"
         try:
-            target = URL(url).update_query(validationToken=token)
-            headers = {"Content-Type": "text/plain; charset=utf-8"}
-            async with self._http().post(target, headers=headers, timeout=timeout, allow_redirects=False) as answer:
-                body = await answer.content.read(len(token) * 4)
-                _check_echo(answer.status, answer.content_type, body, token)
+            answer = await post(target, b"", "text/plain; charset=utf-8", seconds=seconds)
         except TimeoutError:
             raise _invalid("Subscription validation request timed out.") from None
-        except (aiohttp.ClientError, OSError, ValueError):
+        except (OSError, ValueError):
             raise _invalid("Subscription validation request failed. The endpoint could not be reached.") from None
+        _check_echo(answer, token)
 
     # Changes
 
-    def changed(self, drive_id: str) -> None:
-        """Tell every subscription of a drive that it changed; what changes together is told once."""
-        if drive_id in self._pending or not any(one.drive_id == drive_id for one in self.subscriptions.values()):
-            return
-        self._pending.add(drive_id)
-        self._start(self._tell(drive_id))
+    def changed(self, drive_id: str, *, security: bool = False) -> None:
+        """Tell every subscription of a drive that it changed; what changes together is told once.
 
-    async def _tell(self, drive_id: str) -> None:
+        A change of permissions (`security`) concerns only those who asked for such.
+        """
+        key = drive_id, security
+        if key in self._pending or not self._concerned(*key):
+            return
+        self._pending.add(key)
+        self._start(self._tell(*key))
+
+    def _concerned(self, drive_id: str, security: bool) -> list[Subscription]:
+        return [
+            one for one in self.subscriptions.values() if one.drive_id == drive_id and (one.security or not security)
+        ]
+
+    async def _tell(self, drive_id: str, security: bool) -> None:
         await asyncio.sleep(self._switches.notification_delay_seconds)
-        self._pending.discard(drive_id)
-        for subscription in self.alive():
-            if subscription.drive_id == drive_id:
-                self._emit(subscription)
+        self._pending.discard((drive_id, security))
+        self.alive()
+        for subscription in self._concerned(drive_id, security):
+            self._emit(subscription)
 
     def _emit(self, subscription: Subscription) -> None:
         """Send a notification, or what the switches make of one: none, several, or a later one first."""
@@ -163,8 +181,27 @@ class Notifier:
             return
         for held in reversed(self._held):
             for _ in range(self._switches.notification_copies):
-                self.send(held.id, held.url, held.notification())
+                self._deliver_or_hold(held)
         self._held.clear()
+
+    def _deliver_or_hold(self, subscription: Subscription) -> None:
+        value = subscription.notification(self._switches.notification_form)
+        if self._permitted(subscription):
+            self.send(subscription.id, subscription.url, value)
+            return
+        self.deliveries.append(Delivery(subscription.id, None, "paused"))
+        held = self._paused.setdefault(subscription.id, [])
+        if not held and subscription.lifecycle_url:
+            self.send(subscription.id, subscription.lifecycle_url, subscription.lifecycle("reauthorizationRequired"))
+        held.append((self._clock.now(), value))
+
+    def resume(self, subscription: Subscription, token_expires: datetime) -> None:
+        """Take the creator's new token, and deliver what was held for want of one in the last four hours."""
+        subscription.authorized, subscription.token_expires = self._clock.now(), token_expires
+        oldest = self._clock.now() - timedelta(hours=RETRY_HOURS)
+        for at, value in self._paused.pop(subscription.id, []):
+            if at > oldest:
+                self.send(subscription.id, subscription.url, value)
 
     def send(self, subscription_id: str, url: str, value: dict[str, Json]) -> None:
         """Deliver a notification or event, and try again as long as the receiver does not accept it."""
@@ -187,12 +224,10 @@ class Notifier:
     async def _attempt(self, subscription_id: str, url: str, value: dict[str, Json], endpoint: Endpoint) -> bool:
         loop = asyncio.get_running_loop()
         started, status = loop.time(), None
-        timeout = aiohttp.ClientTimeout(total=self._switches.slow_answer_seconds)
-        with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
-            async with self._http().post(
-                url, json={"value": [value]}, timeout=timeout, allow_redirects=False
-            ) as answer:
-                status = answer.status
+        body = json.dumps({"value": [value]}).encode()
+        with contextlib.suppress(OSError, ValueError):
+            answer = await post(url, body, "application/json", seconds=self._switches.slow_answer_seconds)
+            status = answer.status
         endpoint.note(loop.time(), slow=loop.time() - started >= self._switches.slow_answer_seconds)
         accepted = status is not None and 200 <= status < 300
         self.deliveries.append(Delivery(subscription_id, status, "accepted" if accepted else "refused"))
@@ -200,32 +235,30 @@ class Notifier:
 
     # Inside
 
-    def _http(self) -> aiohttp.ClientSession:
-        if self._client is None:
-            self._client = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
-        return self._client
-
     def _start(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def clear(self) -> None:
+        """Forget every subscription and delivery."""
+        for kept in (self.subscriptions, self._paused, self._held, self.deliveries):
+            kept.clear()
 
     async def close(self) -> None:
         """Stop delivering."""
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._client is not None:
-            await self._client.close()
 
 
-def _check_echo(status: int, content_type: str, body: bytes, token: str) -> None:
-    if status != 200:
+def _check_echo(answer: Answer, token: str) -> None:
+    if answer.status != 200:
         raise _invalid(
             "Subscription validation request failed. Notification endpoint must respond with 200 OK to validation "
-            f"request. HTTP status code is '{status}'."
+            f"request. HTTP status code is '{answer.status}'."
         )
-    if body.decode(errors="replace") != token or content_type != "text/plain":
+    if answer.body.decode(errors="replace") != token or answer.media_type != "text/plain":
         raise _invalid("Subscription validation request failed. The response must be the token, as plain text.")
 
 

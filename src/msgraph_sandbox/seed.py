@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
 
 from msgraph_sandbox.drive.drive import Drive
 from msgraph_sandbox.drive.items import Actor, Item
-from msgraph_sandbox.drive.library import Library
+from msgraph_sandbox.drive.library import Library, Site
 from msgraph_sandbox.identity.directory import AUDIENCES, PERSONAL_TENANT, Application, Directory, Secret, Tenant, User
 
 Tree = dict[str, JsonValue]
@@ -44,6 +44,15 @@ class SeedUser(_Model):
     admin: bool = False
     drive: bool = True
     quota: int = 5 * 1024**4
+    files: Tree = Field(default_factory=dict)
+
+
+class SeedSite(_Model):
+    """A SharePoint site with a document library, which everyone in the tenant may read and write."""
+
+    name: str
+    tenant: str = "contoso.example"
+    path: str = Field(default="", description="Such as `sites/engineering`; empty is the tenant's root site.")
     files: Tree = Field(default_factory=dict)
 
 
@@ -95,6 +104,12 @@ class Seed(_Model):
             SeedUser(email="mary@outlook.example", name="Mary Shelley", tenant="consumers", files=_SAMPLE),
         ]
     )
+    sites: list[SeedSite] = Field(
+        default_factory=lambda: [
+            SeedSite(name="Contoso", files={"Handbook.md": "# Handbook\n"}),
+            SeedSite(name="Engineering", path="sites/engineering", files={"Plans": {"Roadmap.md": "# Roadmap\n"}}),
+        ]
+    )
     applications: list[SeedApplication] = Field(
         default_factory=lambda: [
             SeedApplication(
@@ -131,6 +146,9 @@ def plant(seed: Seed, directory: Directory, library: Library) -> None:
         add_application(registration, directory)
     for user in seed.users:
         add_user(user, directory, library)
+    for site in seed.sites:
+        if directory.tenant(site.tenant):
+            add_site(site, directory, library)
 
 
 def add_application(given: SeedApplication, directory: Directory) -> Application:
@@ -167,11 +185,49 @@ def add_user(given: SeedUser, directory: Directory, library: Library) -> User:
     if given.drive:
         owner = Actor(user.oid, user.name, user.email)
         kind: KINDS = "personal" if user.personal else "business"
-        drive = library.add(Drive(f"OneDrive of {user.email}", kind, owner, library.clock, quota=given.quota))
-        drive.name = "OneDrive"
+        drive = library.add(
+            Drive(
+                f"OneDrive of {user.email}",
+                kind,
+                owner,
+                library.clock,
+                tenant_id=tenant.id,
+                web_url=_web_url(user),
+                quota=given.quota,
+            )
+        )
         user.drive_id = drive.id
         plant_tree(library, drive, drive.root, given.files, owner)
     return user
+
+
+def _web_url(user: User) -> str:
+    if user.personal:
+        return "https://onedrive.live.example/"
+    place = user.email.replace("@", "_").replace(".", "_")
+    return f"https://{user.tenant.label}-my.sharepoint.example/personal/{place}/Documents"
+
+
+def add_site(given: SeedSite, directory: Directory, library: Library) -> Site:
+    """Add a site and its document library."""
+    tenant = directory.tenant(given.tenant)
+    if tenant is None or tenant.personal:
+        raise ValueError(f"There is no organization {given.tenant!r}.")
+    site = Site(f"{tenant.label}.sharepoint.example", given.path.strip("/"), given.name, tenant.id)
+    owner = Actor(site.id, given.name, "")
+    drive = Drive(
+        f"Documents of {site.url}",
+        "documentLibrary",
+        owner,
+        library.clock,
+        name="Documents",
+        tenant_id=tenant.id,
+        web_url=f"{site.url}/Shared%20Documents",
+    )
+    site.drive_id = library.add(drive).id
+    library.sites[site.id] = site
+    plant_tree(library, drive, drive.root, given.files, owner)
+    return site
 
 
 def plant_tree(library: Library, drive: Drive, folder: Item, tree: Tree, owner: Actor) -> None:

@@ -10,7 +10,7 @@ Seconds = Annotated[float, Field(ge=0, le=10 * 366 * 86400)]
 
 
 class Switches(BaseModel):
-    """The switches; change them at start or by `PATCH {control_url}/settings`."""
+    """The switches; change them at start or by `PATCH {control_url}/switches`."""
 
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
 
@@ -33,9 +33,10 @@ class Switches(BaseModel):
         default="replace",
         description="What an upload session does to an existing file if not told. Clients rely on replace.",
     )
-    upload_authorization: Literal["refuse", "tolerate"] = Field(
-        default="refuse",
-        description="What to do with an Authorization header on an upload URL. Old clients send one, and often get by.",
+    upload_authorization: Literal["tolerate", "refuse"] = Field(
+        default="tolerate",
+        description="What to do with an Authorization header on an upload URL. Microsoft refuses it on some drives "
+        "(documented as a risk of 401); switch to `refuse` to show that a client never sends one.",
     )
     strict_fragments: bool = Field(default=False, description="Refuse fragments that are no multiple of 320 KiB.")
     replay_last_fragment: bool = Field(
@@ -45,6 +46,14 @@ class Switches(BaseModel):
     search_lag_seconds: Seconds = Field(default=0, description="How long changes stay unknown to search.")
     delta_token_seconds: Seconds = Field(default=30 * 86400, description="Life of delta links; older ones answer 410.")
     https_notifications: bool = Field(default=False, description="Refuse http notification URLs on loopback too.")
+    notification_form: Literal["graph", "onedrive"] = Field(
+        default="graph", description="The fields of a notification: Graph's, or those of OneDrive's older own API."
+    )
+    pause_notifications: Literal["revoked", "token"] = Field(
+        default="revoked",
+        description="When notifications are held until the subscription is renewed or reauthorized: once its creator "
+        "is disabled, revoked or has withdrawn consent; or as soon as the token that it was made with expires, too.",
+    )
     notification_delay_seconds: Seconds = Field(default=0.05, description="From a change to its notification.")
     notification_copies: int = Field(default=1, ge=1, le=100, description="How often each notification is sent.")
     notification_loss: float = Field(default=0, ge=0, le=1, description="The share of notifications that get lost.")

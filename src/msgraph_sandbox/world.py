@@ -19,7 +19,7 @@ from msgraph_sandbox.identity.directory import Application, Directory, User
 from msgraph_sandbox.identity.service import SignInService
 from msgraph_sandbox.identity.tokens import Issuer
 from msgraph_sandbox.ledger import Ledger
-from msgraph_sandbox.notifier import Notifier
+from msgraph_sandbox.notifier import Notifier, Subscription
 from msgraph_sandbox.operation import Service
 from msgraph_sandbox.seed import Seed, plant
 from msgraph_sandbox.switches import Switches
@@ -56,13 +56,30 @@ class World:
         self.faults = Faults()
         self.directory = Directory()
         self.issuer = Issuer(self.clock, switches)
-        self.notifier = Notifier(self.clock, switches)
-        self.library = Library(self.clock, switches, Blobs(data or spool), origins, on_change=self.notifier.changed)
+        self.notifier = Notifier(self.clock, switches, self._stands)
+        self.library = Library(
+            self.clock,
+            switches,
+            Blobs(data or spool),
+            origins,
+            on_change=self.notifier.changed,
+            on_sharing=lambda drive_id: self.notifier.changed(drive_id, security=True),
+        )
         self.sign_in = SignInService(self.directory, self.issuer, self.switches, origins.graph)
         plant(seed, self.directory, self.library)
         self._data = data
         if data is not None:
             saving.load(self.library.drives, data, self.library.blobs)
+
+    def _stands(self, subscription: Subscription) -> bool:
+        """Whether a subscription's creator may still be told: their grant has not ended since they last vouched."""
+        if self.switches.pause_notifications == "token" and subscription.token_expires <= self.clock.now():
+            return False
+        user = self.directory.users.get(subscription.creator_id)
+        if user is None:
+            return subscription.creator_id in self.directory.applications
+        ended = (user.tokens_valid_from, self.directory.withdrawn(subscription.application_id, user))
+        return not user.disabled and all(one is None or one <= subscription.authorized for one in ended)
 
     def services(self, origins: Origins) -> list[Service]:
         """Return the hosts of the sandbox, whose links lead to `origins`."""
@@ -81,8 +98,7 @@ class World:
             setattr(self.switches, name, value)
         self.ledger.clear()
         self.faults.clear()
-        self.notifier.subscriptions.clear()
-        self.notifier.deliveries.clear()
+        self.notifier.clear()
         self.directory.clear()
         self.library.clear()
         self.issuer.clear()

@@ -133,8 +133,9 @@ class Sandbox:
     @classmethod
     @asynccontextmanager
     async def serve(cls) -> AsyncIterator[Self]:
-        """Run one."""
-        async with running("msgraph-sandbox", "serve", "--port", "0") as said:
+        """Run one, which refuses a token at an upload URL, where it does not belong."""
+        command = ("msgraph-sandbox", "serve", "--port", "0", "--set", "upload_authorization=refuse")
+        async with running(*command) as said:
             yield cls(said["login_url"], said["graph_url"], said["control_url"])
 
     async def control(self, method: str, path: str, body: Json | None = None) -> Any:  # Any: JSON

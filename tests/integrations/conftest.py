@@ -14,6 +14,7 @@ from tests.integrations.microsoft import Microsoft
 
 from landbridge.settings import Settings
 from msgraph_sandbox.server import Sandbox
+from msgraph_sandbox.switches import Switches
 
 Server = Callable[..., Process]
 
@@ -33,7 +34,7 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
 @pytest.fixture
 async def microsoft(http: aiohttp.ClientSession) -> AsyncIterator[Microsoft]:
     """A sandbox of the test's own, whose clock it may move."""
-    with Sandbox() as sandbox:
+    with Sandbox(switches=Switches(upload_authorization="refuse")) as sandbox:
         yield Microsoft(sandbox.announcement, http)
 
 

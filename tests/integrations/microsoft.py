@@ -103,10 +103,14 @@ class Microsoft:
         )
 
 
+# Whoever sends a token to an upload URL is refused, so that we never do.
+STRICT = ("--port", "0", "--set", "upload_authorization=refuse")
+
+
 @contextmanager
 def sandbox_process(*options: str) -> Iterator[dict[str, Any]]:
     """Run the sandbox's own command, and hand out what it announces."""
-    command = [sys.executable, "-m", "msgraph_sandbox.cli", "serve", "--port", "0", *options]
+    command = [sys.executable, "-m", "msgraph_sandbox.cli", "serve", *STRICT, *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         try:

@@ -138,6 +138,27 @@ async def test_an_invitation_opens_a_folder_and_no_more(caller: Caller) -> None:
     assert "folder" not in made
 
 
+async def test_a_copy_goes_into_a_folder_shared_for_writing_and_no_other(caller: Caller) -> None:
+    grace = await caller.as_user("grace@contoso.example")
+    folder = await caller.graph("GET", "/me/drive/root:/Documents")
+    target = {"driveId": folder["parentReference"]["driveId"], "id": folder["id"]}
+    source = await grace.graph("GET", "/me/drive/root:/Notes.md")
+    copy = f"/me/drive/items/{source['id']}/copy"
+    await grace.graph("POST", copy, 403, json={"parentReference": target})
+    body = {"recipients": [{"email": "grace@contoso.example"}], "roles": ["read"]}
+    permission = (await caller.graph("POST", f"/me/drive/items/{folder['id']}/invite", json=body))["value"][0]
+    await grace.graph("POST", copy, 403, json={"parentReference": target})
+    # What may only be read may be copied away.
+    inside = f"/drives/{target['driveId']}/items/{target['id']}:/Welcome.txt:"
+    mine = (await grace.graph("GET", "/me/drive/root"))["parentReference"]["driveId"]
+    root = {"driveId": mine, "id": "root"}
+    await grace.graph("POST", f"{inside}/copy", 202, json={"parentReference": root})
+    change = f"/me/drive/items/{folder['id']}/permissions/{permission['id']}"
+    await caller.graph("PATCH", change, json={"roles": ["write"]})
+    await grace.graph("POST", copy, 202, json={"parentReference": target})
+    assert (await caller.graph("GET", "/me/drive/root:/Documents/Notes.md"))["size"] == source["size"]
+
+
 async def test_the_bin_gives_back_on_personal_drives_only(caller: Caller, personal: Caller) -> None:
     for who, status in ((caller, 400), (personal, 200)):
         item = await who.graph("GET", "/me/drive/root:/Documents")

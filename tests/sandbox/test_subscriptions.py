@@ -68,7 +68,8 @@ async def _subscribe(caller: Caller, url: str, status: int = 201, **changed: Any
         "expirationDateTime": _in(days=20),
         "clientState": "secret",
     }
-    return await caller.graph("POST", "/subscriptions", status, json=body | changed)
+    headers = {"Prefer": prefer} if (prefer := changed.pop("prefer", "")) else {}
+    return await caller.graph("POST", "/subscriptions", status, json=body | changed, headers=headers)
 
 
 async def test_a_change_is_told_once_and_without_detail(caller: Caller, receiver: Receiver) -> None:
@@ -189,3 +190,50 @@ async def test_lifecycle_events_reach_their_own_url(caller: Caller, receiver: Re
         await caller.control("POST", f"/subscriptions/{made['id']}/lifecycle", json={"event": event})
         assert (await receiver.next())["lifecycleEvent"] == event
     await caller.graph("GET", f"/subscriptions/{made['id']}", 404)
+
+
+async def test_changes_of_permissions_are_told_to_those_who_prefer_so(caller: Caller, receiver: Receiver) -> None:
+    link, deleted = "/me/drive/root:/Documents:/createLink", "/me/drive/root:/Notes.md"
+    made = await _subscribe(caller, receiver.url)
+    await caller.graph("POST", link, 201, json={"type": "view"})
+    await caller.graph("DELETE", deleted, 204)
+    await receiver.next()
+    await caller.graph("DELETE", f"/subscriptions/{made['id']}", 204)
+    assert receiver.received.empty()
+    await _subscribe(caller, receiver.url, prefer="respond-async, includesecuritywebhooks")
+    await caller.graph("POST", link, 201, json={"type": "view", "scope": "organization"})
+    await receiver.next()
+
+
+@pytest.mark.parametrize(
+    ("switches", "method", "path", "body"),
+    [
+        ({}, "POST", "/users/{}/revoke", {}),
+        ({}, "DELETE", "/users/{}/consents", None),
+        ({}, "PATCH", "/users/{}", {"disabled": True}),
+        ({"pause_notifications": "token"}, "POST", "/clock", {"seconds": 7200}),
+    ],
+)
+async def test_notifications_wait_while_their_creator_has_no_grant(
+    caller: Caller, receiver: Receiver, switches: dict[str, str], method: str, path: str, body: Any
+) -> None:
+    await caller.control("PATCH", "/switches", json=switches)
+    made = await _subscribe(caller, receiver.url, lifecycleNotificationUrl=receiver.url + "&life=1")
+    owner = caller.user["email"]
+    await caller.control(method, path.format(owner), json=body)
+    await caller.control("DELETE", f"/drives/{owner}/items/Notes.md")
+    assert (await receiver.next())["lifecycleEvent"] == "reauthorizationRequired"
+    assert receiver.received.empty()
+    await caller.control("PATCH", f"/users/{owner}", json={"disabled": False})
+    await caller.sign_in()
+    await caller.graph("POST", f"/subscriptions/{made['id']}/reauthorize", 204)
+    assert (await receiver.next())["changeType"] == "updated"
+
+
+async def test_notifications_can_have_the_older_form(caller: Caller, receiver: Receiver) -> None:
+    await caller.control("PATCH", "/switches", json={"notification_form": "onedrive"})
+    made = await _subscribe(caller, receiver.url)
+    await caller.graph("DELETE", "/me/drive/root:/Notes.md", 204)
+    told = await receiver.next()
+    assert told.keys() == {"subscriptionId", "expirationDateTime", "resource", "clientState"}
+    assert told["subscriptionId"] == made["id"]

@@ -53,6 +53,7 @@ class Wanted(Body):
 
     client_id: str | None = None
     scopes: list[str] = Field(default_factory=lambda: sorted(READY_SCOPES))
+    capable: bool = Field(default=False, description="As for a client that can take a claims challenge (`cp1`).")
 
 
 class NewSecret(Body):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import datetime
 
 from msgraph_sandbox.control.bodies import (
     ONE,
@@ -138,8 +139,12 @@ async def expire_uploads(world: World, request: Request) -> Json:
 
 async def subscriptions(world: World, request: Request) -> Json:
     """Return all subscriptions, client states included, and the latest deliveries."""
-    alive = [asdict(one) | {"expires": one.expires.isoformat()} for one in world.notifier.alive()]
+    alive = [{name: _plain(value) for name, value in asdict(one).items()} for one in world.notifier.alive()]
     return {"subscriptions": alive, "deliveries": [asdict(one) for one in world.notifier.deliveries]}
+
+
+def _plain(value: Json) -> Json:
+    return value.isoformat() if isinstance(value, datetime) else value
 
 
 def _subscription(world: World, name: str) -> Subscription:
@@ -153,7 +158,7 @@ async def notify(world: World, request: Request, name: str) -> Json:
     """Send notifications now, whether anything changed or not."""
     found, given = _subscription(world, name), checked(Notify, await request.json_object())
     for _ in range(given.count):
-        world.notifier.send(found.id, found.url, found.notification() | given.changes)
+        world.notifier.send(found.id, found.url, found.notification(world.switches.notification_form) | given.changes)
 
 
 async def lifecycle(world: World, request: Request, name: str) -> Json:

@@ -69,8 +69,13 @@ async def revoke(world: World, request: Request, name: str) -> Json:
 
 
 async def withdraw(world: World, request: Request, name: str) -> Json:
-    """Withdraw a user's consents, so that the next sign-in asks again."""
-    world.directory.withdraw(request.query.get("client_id"), find_user(world, name))
+    """Withdraw a user's consents: their refresh tokens are dead and the next sign-in asks again."""
+    world.directory.withdraw(request.query.get("client_id"), find_user(world, name), world.clock.now())
+
+
+async def challenge(world: World, request: Request, name: str) -> Json:
+    """Challenge a user's access tokens of before, where the client declared that it can take it (`cp1`)."""
+    find_user(world, name).challenged = world.clock.now()
 
 
 async def tokens(world: World, request: Request, name: str) -> Json:
@@ -81,7 +86,7 @@ async def tokens(world: World, request: Request, name: str) -> Json:
         raise Missing("There is no application.")
     scopes = frozenset(wanted.scopes)
     issuer = world.issuer
-    token, life = issuer.access_token(user, application, user.tenant.id, scopes, world.origins.login)
+    token, life = issuer.access_token(user, application, user.tenant.id, scopes, capable=wanted.capable)
     refresh = issuer.refresh_token(user, application.client_id, scopes)
     return {"access_token": token, "expires_in": life, "refresh_token": refresh, "client_id": application.client_id}
 
@@ -168,6 +173,7 @@ ROUTES: Routes = (
     ("POST", "/users", add_user),
     ("PATCH", f"/users{ONE}", change_user),
     ("POST", f"/users{ONE}/revoke", revoke),
+    ("POST", f"/users{ONE}/challenge", challenge),
     ("DELETE", f"/users{ONE}/consents", withdraw),
     ("POST", f"/users{ONE}/tokens", tokens),
     ("PATCH", f"/tenants{ONE}", change_tenant),

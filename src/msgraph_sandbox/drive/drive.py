@@ -26,12 +26,28 @@ _VERSIONS_KEPT = 100
 class Drive:
     """One OneDrive."""
 
-    def __init__(self, name: str, kind: Kind, owner: Actor, clock: Clock, *, quota: int = 5 * 1024**4) -> None:
-        digest = hashlib.sha256(f"drive|{name}".encode()).digest()
+    def __init__(
+        self,
+        key: str,
+        kind: Kind,
+        owner: Actor,
+        clock: Clock,
+        *,
+        name: str = "OneDrive",
+        tenant_id: str = "",
+        web_url: str = "",
+        quota: int = 5 * 1024**4,
+    ) -> None:
+        digest = hashlib.sha256(f"drive|{key}".encode()).digest()
+        # Ids derive from the key, so that every run has the same ones.
+        self.key = key
         self.id = digest[:8].hex().upper() if kind == "personal" else "b!" + _base64url(digest + digest[:16])
         self.name = name
         self.kind = kind
         self.owner = owner
+        self.tenant_id = tenant_id
+        # Where a browser would see the root; nothing answers there.
+        self.web_url = web_url
         self.quota = quota
         self.created = clock.now()
         self.items: dict[str, Item] = {}
@@ -43,6 +59,8 @@ class Drive:
         self.log: ChangeLog[Item] = ChangeLog()
         # Who wants to know that something changed.
         self.on_change: Callable[[str], None] = _nobody
+        # Who wants to know that permissions did.
+        self.on_sharing: Callable[[str], None] = _nobody
         self._clock = clock
         self._numbers = itertools.count(1)
         self.root = self._new("root", None, owner, folder=True, item_id=self._root_id(digest))
@@ -81,10 +99,10 @@ class Drive:
 
     def child(self, folder: Item, name: str) -> Item | None:
         """Return the child of that name, whatever its case, or None."""
-        return folder.children.get(self.key(name)) if folder.children is not None else None
+        return folder.children.get(self.fold(name)) if folder.children is not None else None
 
-    def key(self, name: str) -> str:
-        """Return the key of a name on this drive."""
+    def fold(self, name: str) -> str:
+        """Return what names that collide on this drive have in common."""
         return key_of(name, personal=self.personal)
 
     def walk_to(self, start: Item, names: list[str]) -> Item:
@@ -180,6 +198,14 @@ class Drive:
         if text is not None:
             item.more.description = text or None
 
+    def permit(self, item: Item) -> None:
+        """Take note that an item's permissions changed."""
+        if item.extras is not None and item.extras.permissions:
+            self.shared.add(item)
+        else:
+            self.shared.discard(item)
+        self.on_sharing(self.id)
+
     def stub(self, item: Item) -> None:
         """Change an item's eTag and nothing else."""
         item.version += 1
@@ -245,7 +271,7 @@ class Drive:
         """Take in an item as it was in an earlier run."""
         self.items[item.id] = item
         assert parent.children is not None
-        parent.children.add(self.key(item.name), item)
+        parent.children.add(self.fold(item.name), item)
         self._resize(item, item.size)
         self._touch(item)
 
@@ -310,7 +336,7 @@ class Drive:
     def _attach(self, item: Item, parent: Item) -> None:
         assert parent.children is not None
         item.parent = parent
-        parent.children.add(self.key(item.name), item)
+        parent.children.add(self.fold(item.name), item)
         parent.modified = self._clock.now()
         self._resize(item, item.size)
         self._touch_line(parent)
@@ -319,7 +345,7 @@ class Drive:
     def _detach(self, item: Item) -> None:
         assert item.parent is not None
         assert item.parent.children is not None
-        item.parent.children.remove(self.key(item.name))
+        item.parent.children.remove(self.fold(item.name))
         item.parent.modified = self._clock.now()
         self._resize(item, -item.size)
 

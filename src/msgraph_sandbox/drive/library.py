@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hmac
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -31,6 +32,28 @@ class Origins:
 
 
 @dataclass(slots=True)
+class Site:
+    """A SharePoint site. Its id is in three parts, the first its host, as Microsoft's are."""
+
+    host: str
+    path: str
+    name: str
+    tenant_id: str
+    drive_id: str = ""
+
+    @property
+    def url(self) -> str:
+        """Its address; nothing answers there."""
+        return f"https://{self.host}" + (f"/{self.path}" if self.path else "")
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+        parts = (uuid.uuid5(uuid.NAMESPACE_URL, f"{part}|{self.url}") for part in ("site", "web"))
+        return ",".join((self.host, *map(str, parts)))
+
+
+@dataclass(slots=True)
 class Library:
     """The drives by id."""
 
@@ -39,9 +62,11 @@ class Library:
     blobs: Blobs
     origins: Origins
     drives: dict[str, Drive] = field(default_factory=dict)
+    sites: dict[str, Site] = field(default_factory=dict)
     copies: Copies = field(default_factory=Copies)
     uploads: UploadSessions = field(init=False)
     on_change: Callable[[str], None] = field(default=lambda drive_id: None)
+    on_sharing: Callable[[str], None] = field(default=lambda drive_id: None)
 
     def __post_init__(self) -> None:
         self.uploads = UploadSessions(self.clock)
@@ -55,6 +80,7 @@ class Library:
     def clear(self) -> None:
         """Forget every drive, upload and copy."""
         self.drives.clear()
+        self.sites.clear()
         self.copies.jobs.clear()
         self.uploads.expire_all()
 
@@ -65,7 +91,7 @@ class Library:
     def add(self, drive: Drive) -> Drive:
         """Add a drive."""
         self.drives[drive.id] = drive
-        drive.on_change = self.on_change
+        drive.on_change, drive.on_sharing = self.on_change, self.on_sharing
         return drive
 
     def drive(self, drive_id: str) -> Drive:

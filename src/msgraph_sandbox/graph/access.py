@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Literal
 
+from msgraph_sandbox.drive.drive import Drive
+from msgraph_sandbox.drive.items import Item
 from msgraph_sandbox.drive.refusals import GraphRefused, access_denied, not_found
 from msgraph_sandbox.graph.sharing import role_of
 from msgraph_sandbox.graph.visit import Visit
 from msgraph_sandbox.http import Request
-from msgraph_sandbox.identity.directory import User
+from msgraph_sandbox.identity.claims import challenge
 from msgraph_sandbox.identity.tokens import AccessGrant, Issuer
 
-Need = Literal["read", "write"]
+# Copying needs a token that writes, and an item that may be read.
+Need = Literal["read", "write", "copy"]
 _WRITE = frozenset(
     {"Files.ReadWrite", "Files.ReadWrite.All", "Sites.ReadWrite.All", "Sites.FullControl.All", "Sites.Manage.All"}
 )
@@ -36,9 +39,16 @@ def authenticate(request: Request, issuer: Issuer, login_origin: str) -> AccessG
         personal = grant.user is not None and grant.user.personal
         reason = "CompactToken validation failed with reason code: 80049228." if personal else _EXPIRED
         raise _unauthorized(reason, login_origin)
+    if since := grant.challenged:
+        claims = f', error="insufficient_claims", claims="{challenge(since)}"'
+        raise _unauthorized(_CHALLENGED, login_origin, claims)
     return grant
 
 
+_CHALLENGED = (
+    "Continuous access evaluation resulted in challenge with result: InteractionRequired and code: TokenIssuedBefore"
+    "RevocationTimestamp"
+)
 _EXPIRED = "Lifetime validation failed, the token is expired."
 
 
@@ -50,15 +60,15 @@ def _malformed(token: str) -> str:
     return "CompactToken parsing failed with error code: 80049217"
 
 
-def _unauthorized(message: str, login_origin: str) -> GraphRefused:
-    challenge = f'Bearer realm="", authorization_uri="{login_origin}/common/oauth2/authorize", client_id="{_GRAPH}"'
-    return GraphRefused(401, "InvalidAuthenticationToken", message, headers={"WWW-Authenticate": challenge})
+def _unauthorized(message: str, login_origin: str, claims: str = "") -> GraphRefused:
+    asked = f'Bearer realm="", authorization_uri="{login_origin}/common/oauth2/authorize", client_id="{_GRAPH}"{claims}'
+    return GraphRefused(401, "InvalidAuthenticationToken", message, headers={"WWW-Authenticate": asked})
 
 
 def check_files(grant: AccessGrant, need: Need, *, in_app_folder: bool) -> None:
     """Refuse with 403 unless the token's scopes (or an application's roles) cover files."""
     have = grant.scopes | grant.roles
-    if have & (_WRITE if need == "write" else _READ):
+    if have & (_READ if need == "read" else _WRITE):
         return
     if _APP_FOLDER not in have or not in_app_folder:
         raise access_denied()
@@ -86,7 +96,7 @@ def check_delegated(grant: AccessGrant) -> None:
         raise GraphRefused(400, "BadRequest", "/me request is only valid with delegated authentication flow.")
 
 
-def check_visit(visit: Visit, need: Need, owner: User | None) -> None:
+def check_visit(visit: Visit, need: Need) -> None:
     """Refuse with 403 unless the token and the drive's owner let the visitor do what they ask."""
     in_app_folder = visit.address.item == "special:approot"
     if only_app_folder(visit.grant) and visit.address.item is not None and not in_app_folder:
@@ -94,18 +104,39 @@ def check_visit(visit: Visit, need: Need, owner: User | None) -> None:
         existing = visit.existing()
         in_app_folder = approot is not None and existing is not None and existing.inside(approot)
     check_files(visit.grant, need, in_app_folder=in_app_folder or visit.address.item is None)
-    if visit.grant.user is not None and visit.grant.user is not owner:
-        _check_shared(visit, need, visit.grant.user)
-    if visit.grant.user is None and (owner is None or owner.tenant.id != visit.grant.tenant_id):
-        raise not_found()
+    if visit.grant.user is None:
+        if visit.drive.tenant_id != visit.grant.tenant_id:
+            raise not_found()
+        return
+    if is_guest(visit.grant, visit.drive):
+        _check_shared(visit, need)
 
 
-def _check_shared(visit: Visit, need: Need, user: User) -> None:
+def is_guest(grant: AccessGrant, drive: Drive) -> bool:
+    """Whether the drive opens to its visitor only where something on it is shared with them.
+
+    To its owner it is open, and a site's library is open to everyone in the tenant whose token reaches beyond their own
+    files.
+    """
+    if grant.user is None:
+        return drive.tenant_id != grant.tenant_id
+    if drive.kind == "documentLibrary" and drive.tenant_id == grant.tenant_id:
+        return not any(scope.startswith("Sites.") or scope.endswith(".All") for scope in grant.scopes)
+    return drive.owner.id != grant.user.oid
+
+
+def _check_shared(visit: Visit, need: Need) -> None:
     if visit.link_role is not None:
         role: str | None = visit.link_role
     elif visit.address.item is None or visit.address.item.startswith("special:"):
         role = None
     else:
-        role = role_of(visit.existing() or visit.start, user.email.lower())
+        role = role_of(visit.existing() or visit.start, visit.actor.email.lower())
     if role is None or (need == "write" and role != "write"):
+        raise access_denied()
+
+
+def check_target(visit: Visit, drive: Drive, folder: Item) -> None:
+    """Refuse with 403 to write into a folder of another drive that was not shared for writing."""
+    if is_guest(visit.grant, drive) and role_of(folder, visit.actor.email.lower()) != "write":
         raise access_denied()

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 _VERSION = re.compile(r"/(?:v1\.0|v2\.0|beta)(?=/|$)")
 _DRIVE = re.compile(
     r"/(?P<me>me)/drive(?=/|$)"
-    r"|/drives/(?P<drive>[^/]+)"
+    r"|(?:/me|/users/[^/]+|/groups/[^/]+|/sites/[^/:]+(?::/[^:]*:)?)?/drives/(?P<drive>[^/]+)"
     r"|/users/(?P<user>[^/]+)/drive(?=/|$)"
-    r"|/(?:groups|sites)/(?P<site>[^/]+)/drive(?=/|$)"
+    r"|/sites/(?P<site>[^/:]+(?::/[^:]*:)?)/drive(?=/|$)"
+    r"|/groups/(?P<group>[^/]+)/drive(?=/|$)"
     r"|/drive(?P<own>)(?=/|$)"
 )
 _ITEM = re.compile(
@@ -30,7 +31,7 @@ _ARGUMENT = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class DriveRef:
-    """Which drive: `by` is `me`, `drive`, `user`, `site` or `share`."""
+    """Which drive: `by` is `me`, `drive`, `user`, `site`, `group` or `share`."""
 
     by: str
     key: str = ""

@@ -8,14 +8,16 @@ import re
 from typing import Any
 from urllib.parse import quote
 
+from msgraph_sandbox.drive.library import Library
 from msgraph_sandbox.drive.refusals import GraphRefused, bad_request
 from msgraph_sandbox.http import Json, Message, Request, Response, json_response
+from msgraph_sandbox.identity.tokens import AccessGrant
 
 LIMIT = 20
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
-async def perform(request: Request) -> Response:
+async def perform(request: Request, library: Library, grant: AccessGrant) -> Response:
     """Carry out a batch, each part as a request of its own: with its own faults, ledger entry, status and headers."""
     parts = _parts(await request.json_object())
     statuses: dict[str, int] = {}

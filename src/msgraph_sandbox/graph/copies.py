@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from msgraph_sandbox.drive.library import Library
 from msgraph_sandbox.drive.names import check_name
 from msgraph_sandbox.drive.refusals import bad_request
+from msgraph_sandbox.graph.access import check_target
 from msgraph_sandbox.graph.items import find_reference
 from msgraph_sandbox.graph.visit import Visit, object_of, text_of
 from msgraph_sandbox.http import Json, Request, Response, json_response
@@ -23,9 +24,9 @@ async def copy_item(visit: Visit) -> Response:
         raise bad_request("The root folder cannot be copied.")
     drive_id = text_of(reference, "driveId")
     drive = visit.library.drive(drive_id) if drive_id else visit.drive
-    visit.check_writable(drive)
     parent = find_reference(drive, reference) or source.parent
     assert parent is not None
+    check_target(visit, drive, parent)
     name = check_name(text_of(body, "name") or source.name)
     if sum(1 for _ in source.walk()) > ITEM_LIMIT:
         raise bad_request("The number of items to copy exceeds the limit of 30,000.")

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 
 from msgraph_sandbox.drive.drive import Drive
 from msgraph_sandbox.drive.items import Item
-from msgraph_sandbox.drive.refusals import GraphRefused, bad_request
+from msgraph_sandbox.drive.refusals import GraphRefused, bad_request, not_supported
 from msgraph_sandbox.graph.address import parse_call
 from msgraph_sandbox.graph.items import page_size
 from msgraph_sandbox.graph.shapes import deleted_json
@@ -49,6 +49,8 @@ def read_place(token: str) -> Place:
 async def get_delta(visit: Visit) -> Response:
     """Return a page of changes with `@odata.nextLink`, or with `@odata.deltaLink` on the last."""
     folder = visit.item
+    if visit.query.get("filter"):
+        raise not_supported()
     if folder is not visit.drive.root and not visit.drive.personal:
         raise bad_request("Delta is only supported on the root of a drive.")
     place = _start(visit, _token(visit))

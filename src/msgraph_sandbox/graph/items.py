@@ -14,6 +14,7 @@ from msgraph_sandbox.drive.items import Children, Item
 from msgraph_sandbox.drive.names import check_name
 from msgraph_sandbox.drive.refusals import bad_request, not_found, not_supported
 from msgraph_sandbox.graph.address import parse_address
+from msgraph_sandbox.graph.filtering import parse_filter
 from msgraph_sandbox.graph.shapes import ctag, drive_json, etag, select_fields
 from msgraph_sandbox.graph.sharing import role_of
 from msgraph_sandbox.graph.versions import thumbnail_set
@@ -72,15 +73,26 @@ async def list_children(visit: Visit) -> Response:
         raise bad_request("The item is not a folder.") if visit.drive.personal else not_found()
     if unchanged(visit, folder):
         return Response(304, {"ETag": etag(visit.drive, folder)})
-    page, following = _page(visit, folder.children, page_size(visit), visit.query.get("orderby", ""))
+    children = _filtered(visit, folder.children)
+    page, following = _page(visit, children, page_size(visit), visit.query.get("orderby", ""))
     body: dict[str, Json] = {
         "@odata.context": f"{visit.context.removesuffix('/$entity')}('{folder.id}')/children",
-        "@odata.count": len(folder.children),
+        "@odata.count": len(children),
         "value": [{**visit.shape(item), **expanded(visit, item)} for item in page],
     }
     if following is not None:
         body["@odata.nextLink"] = visit.link(skiptoken=following)
     return json_response(body)
+
+
+def _filtered(visit: Visit, children: Children) -> Children:
+    """Return the children that `$filter` lets through."""
+    if not (text := visit.query.get("filter", "")):
+        return children
+    test, kept = parse_filter(text, personal=visit.drive.personal), Children()
+    for item in filter(test, children):
+        kept.add(visit.drive.fold(item.name), item)
+    return kept
 
 
 def page_size(visit: Visit) -> int:

@@ -1,4 +1,4 @@
-"""What Graph says about people and sites: the signed-in user, the lists of drives, and the few sites there are."""
+"""What Graph says about people: the signed-in user, and the lists of their drives."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from msgraph_sandbox.drive.library import Library
 from msgraph_sandbox.drive.refusals import GraphRefused
+from msgraph_sandbox.graph import sites
 from msgraph_sandbox.graph.access import check_delegated, check_files, check_profile
 from msgraph_sandbox.graph.shapes import drive_json, select_fields
 from msgraph_sandbox.http import Json, Request, Response, json_response
@@ -15,7 +16,6 @@ from msgraph_sandbox.identity.tokens import AccessGrant
 
 Answer = Callable[[Directory, Library, AccessGrant], Response]
 _USER = re.compile(r"/(?:me|users/(?P<user>[^/]+))(?P<drives>/drives)?/?")
-_SITES = re.compile(r"/sites(?:/(?P<site>[^/]+)(?P<drives>/drives)?)?/?")
 
 
 def find(request: Request, path: str) -> tuple[str, Answer]:
@@ -24,8 +24,9 @@ def find(request: Request, path: str) -> tuple[str, Answer]:
         if user["drives"]:
             return "drives.list", lambda people, library, grant: _drives(request, library, people, grant, user["user"])
         return "user.get", lambda people, library, grant: _profile(request, people, grant, user["user"])
-    if request.method == "GET" and (site := _SITES.fullmatch(path)):
-        return "sites", lambda people, library, grant: _sites(request, grant, site["site"], bool(site["drives"]))
+    if request.method == "GET" and (site := sites.PATH.fullmatch(path)):
+        key, drives = site["site"], bool(site["drives"])
+        return "sites", lambda people, library, grant: sites.answer(request, library, grant, key, drives=drives)
     if request.method == "POST" and path == "/me/revokeSignInSessions":
         return "sessions.revoke", lambda people, library, grant: _revoke(library, grant)
     if request.method == "GET" and path == "/oidc/userinfo":
@@ -75,18 +76,6 @@ def _drives(request: Request, library: Library, directory: Directory, grant: Acc
     mine = [drive for drive in library.drives.values() if drive.owner.id == user.oid]
     value = [drive_json(drive, request.origin) for drive in mine]
     return json_response({"@odata.context": f"{request.origin}/v1.0/$metadata#drives", "value": value})
-
-
-def _sites(request: Request, grant: AccessGrant, site: str | None, drives: bool) -> Response:
-    """Return no sites but the root one, which has no libraries: clients look, and go on."""
-    check_files(grant, "read", in_app_folder=False)
-    if site is None or drives:
-        return json_response({"value": []})
-    if site != "root":
-        raise GraphRefused(404, "itemNotFound", "Requested site could not be found.")
-    return json_response(
-        {"id": "root", "displayName": "Sandbox", "webUrl": "https://sandbox.sharepoint.example", "root": {}}
-    )
 
 
 def _revoke(library: Library, grant: AccessGrant) -> Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
+from msgraph_sandbox import cors
 from msgraph_sandbox.drive.drive import Drive
 from msgraph_sandbox.drive.library import Library
 from msgraph_sandbox.drive.refusals import GraphRefused
@@ -12,6 +13,7 @@ from msgraph_sandbox.graph import batch, content, copies, delta, find, items, pe
 from msgraph_sandbox.graph.access import Need, authenticate, check_delegated, check_visit, may_write
 from msgraph_sandbox.graph.address import Address, DriveRef, parse_address, parse_call, strip_version
 from msgraph_sandbox.graph.sharing import find_share
+from msgraph_sandbox.graph.sites import find_site
 from msgraph_sandbox.graph.subscriptions import Subscriptions
 from msgraph_sandbox.graph.visit import Visit
 from msgraph_sandbox.http import Refusal, Request, Response
@@ -25,7 +27,7 @@ Handler = Callable[[Visit], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """An operation on a drive or item: its name, whether it reads or writes, and who carries it out."""
+    """An operation on a drive or item: its name, what it needs, and who carries it out."""
 
     name: str
     need: Need
@@ -40,7 +42,7 @@ ITEM_ROUTES: dict[tuple[str, tuple[str, ...]], Route] = {
     ("DELETE", ()): Route("item.delete", "write", items.delete_item),
     ("POST", ("permanentDelete",)): Route("item.delete_forever", "write", items.delete_forever),
     ("POST", ("restore",)): Route("item.restore", "write", items.restore),
-    ("POST", ("copy",)): Route("item.copy", "write", copies.copy_item),
+    ("POST", ("copy",)): Route("item.copy", "copy", copies.copy_item),
     ("GET", ("children",)): Route("children.list", "read", items.list_children),
     ("POST", ("children",)): Route("children.create", "write", items.create_child),
     ("GET", ("content",)): Route("content.get", "read", content.get_content),
@@ -127,6 +129,8 @@ class GraphService:
 
     async def route(self, request: Request) -> Operation:
         """Return what the request asks for. Who asks is looked up first, so that faults can be meant for a user."""
+        if cors.is_preflight(request):
+            return Operation("preflight", lambda: cors.preflight(request))
         try:
             grant: AccessGrant | GraphRefused = authenticate(request, self.issuer, self.library.origins.login)
         except GraphRefused as refused:
@@ -142,13 +146,13 @@ class GraphService:
         address = parse_address(path)
         if address is not None:
             return self._drive_operation(request, grant, address)
-        if path == "/$batch" and request.method == "POST":
+        if request.method == "POST" and path in _WHOLE_BODIES:
+            name, perform = _WHOLE_BODIES[path]
 
             async def many() -> Response:
-                _granted(grant)
-                return await batch.perform(request)
+                return await perform(request, self.library, _granted(grant))
 
-            return Operation("batch", many)
+            return Operation(name, many)
         if subscription := self.subscriptions.find(request, path):
             name, act = subscription
 
@@ -173,7 +177,7 @@ class GraphService:
             if route is None:
                 raise self._no_route(request, address)
             visit.writable = may_write(given)
-            check_visit(visit, route.need, self.directory.users.get(visit.drive.owner.id))
+            check_visit(visit, route.need)
             return await route.handler(visit)
 
         return Operation(route.name if route else "unknown", call)
@@ -219,6 +223,8 @@ class GraphService:
         if reference.by == "me":
             check_delegated(grant)
             user = grant.user
+        elif reference.by == "site":
+            return self.library.drive(find_site(self.library, grant, reference.key).drive_id)
         else:
             user = self.directory.user(reference.key) if reference.by == "user" else None
         if user is None:
@@ -244,6 +250,7 @@ class GraphService:
         headers["client-request-id"] = request.client_request_id
         headers["x-ms-ags-diagnostic"] = _DIAGNOSTIC
         headers.setdefault("Cache-Control", "no-store")
+        cors.expose(request, response)
         if headers.get("Content-Type", "").startswith("application/json"):
             headers["OData-Version"] = "4.0"
             headers["Content-Type"] = _ODATA
@@ -253,6 +260,13 @@ _DIAGNOSTIC = (
     '{"ServerInfo":{"DataCenter":"Sandbox","Slice":"E","Ring":"0","ScaleUnit":"000","RoleInstance":"SANDBOX"}}'
 )
 _ODATA = "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8"
+
+
+# Operations whose question is in their body.
+_WHOLE_BODIES: dict[str, tuple[str, Callable[[Request, Library, AccessGrant], Awaitable[Response]]]] = {
+    "/$batch": ("batch", batch.perform),
+    "/search/query": ("search.query", find.query),
+}
 
 
 def _granted(grant: AccessGrant | GraphRefused) -> AccessGrant:

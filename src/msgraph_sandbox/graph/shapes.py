@@ -32,7 +32,7 @@ def drive_json(drive: Drive, origin: str) -> Json:
         "webUrl": web_url(drive, drive.root),
         "driveType": drive.kind,
         "createdBy": {"user": {"displayName": "System Account"}},
-        "owner": {"user": _user(drive.owner)},
+        "owner": _owner(drive),
         "quota": {
             "deleted": sum(item.size for item in drive.bin.values()),
             "remaining": max(drive.quota - used, 0),
@@ -44,6 +44,12 @@ def drive_json(drive: Drive, origin: str) -> Json:
     if drive.personal:
         body["quota"]["storagePlanInformation"] = {"upgradeAvailable": True}
     return body
+
+
+def _owner(drive: Drive) -> Json:
+    if drive.kind == "documentLibrary":
+        return {"group": {"id": drive.owner.id, "displayName": drive.owner.name}}
+    return {"user": _user(drive.owner)}
 
 
 def _quota_state(total: int, used: int) -> str:
@@ -170,14 +176,9 @@ def _guid(item: Item) -> str:
 def web_url(drive: Drive, item: Item) -> str:
     """Return the address for a browser; nothing answers there."""
     if drive.personal:
-        return f"https://onedrive.live.example/?id={quote(item.id)}"
-    site = drive.owner.email.replace("@", "_").replace(".", "_")
+        return f"{drive.web_url}?id={quote(item.id)}"
     path = item.path()
-    return f"https://{_tenant_host(drive)}/personal/{site}/Documents" + (f"/{quote(path)}" if path else "")
-
-
-def _tenant_host(drive: Drive) -> str:
-    return drive.owner.email.partition("@")[2].partition(".")[0] + "-my.sharepoint.example"
+    return drive.web_url + (f"/{quote(path)}" if path else "")
 
 
 def mime_of(item: Item) -> str:

@@ -6,6 +6,7 @@ import base64
 import secrets
 from dataclasses import dataclass, field
 from datetime import datetime
+from urllib.parse import urlsplit
 
 from msgraph_sandbox.drive.drive import Drive
 from msgraph_sandbox.drive.items import Item
@@ -54,11 +55,7 @@ def permission_json(visit: Visit, permission: Permission, drive: Drive) -> Json:
 
 def share_url(drive: Drive, permission: Permission) -> str:
     """Return the address that a link has in a browser."""
-    host = (
-        "1drv.example"
-        if drive.personal
-        else drive.owner.email.partition("@")[2].partition(".")[0] + ".sharepoint.example"
-    )
+    host = "1drv.example" if drive.personal else urlsplit(drive.web_url).netloc.replace("-my.", ".")
     return f"https://{host}/:x:/g/{permission.token}"
 
 
@@ -146,7 +143,7 @@ def _expiry(body: dict[str, Json]) -> datetime | None:
 
 def _add(visit: Visit, item: Item, permission: Permission) -> None:
     item.more.permissions[permission.id] = permission
-    visit.drive.shared.add(item)
+    visit.drive.permit(item)
 
 
 def _find(visit: Visit) -> Permission:
@@ -178,6 +175,7 @@ async def update_permission(visit: Visit) -> Response:
     if not isinstance(roles, list) or not roles or any(role not in ("read", "write") for role in roles):
         raise bad_request("The roles must be read or write.")
     permission.roles, permission.expires = list(roles), _expiry(body) or permission.expires
+    visit.drive.permit(visit.item)
     return json_response(permission_json(visit, permission, visit.drive))
 
 
@@ -185,8 +183,7 @@ async def delete_permission(visit: Visit) -> Response:
     """Take a permission away (204)."""
     permission = _find(visit)
     del visit.item.more.permissions[permission.id]
-    if not visit.item.more.permissions:
-        visit.drive.shared.discard(visit.item)
+    visit.drive.permit(visit.item)
     return Response(204)
 
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from msgraph_sandbox.drive.drive import Drive
 from msgraph_sandbox.drive.refusals import GraphRefused, bad_request
-from msgraph_sandbox.graph.access import check_files
+from msgraph_sandbox.graph.access import check_files, is_guest
 from msgraph_sandbox.graph.address import DriveRef, parse_address
 from msgraph_sandbox.graph.visit import parse_time, text_of
 from msgraph_sandbox.http import Json, Request, Response, json_response
@@ -70,6 +70,9 @@ class Subscriptions:
             tenant_id=grant.tenant_id,
             creator_id=_creator(grant),
             application_id=grant.application.client_id,
+            authorized=self.notifier.now(),
+            token_expires=grant.expires,
+            security=not drive.personal and _prefers(request, "includesecuritywebhooks"),
         )
         self._check_new(made)
         for url in filter(None, (made.url, made.lifecycle_url)):
@@ -83,7 +86,7 @@ class Subscriptions:
         if address is None or address.tail or address.path or address.item not in (None, "root"):
             raise bad_request(f"resource '{resource}' is not supported.")
         drive = self.find_drive(address.drive, grant)
-        if grant.user is not None and drive.owner.id != grant.user.oid:
+        if is_guest(grant, drive):
             raise GraphRefused(403, "accessDenied", "Access denied")
         return drive
 
@@ -140,15 +143,20 @@ class Subscriptions:
         if url is not None:
             await self.notifier.validate(self._url(url))
         found.expires, found.url = expires, url or found.url
+        self.notifier.resume(found, grant.expires)
         return json_response(_json(found))
 
     async def _reauthorize(self, grant: AccessGrant, name: str) -> Response:
-        self._one(grant, name)
+        self.notifier.resume(self._one(grant, name), grant.expires)
         return Response(204)
 
     async def _delete(self, grant: AccessGrant, name: str) -> Response:
         del self.notifier.subscriptions[self._one(grant, name).id]
         return Response(204)
+
+
+def _prefers(request: Request, what: str) -> bool:
+    return what in (part.strip().lower() for part in request.headers.get("prefer", "").split(","))
 
 
 def _required(body: Mapping[str, Json], name: str) -> str:

@@ -1,10 +1,11 @@
-"""The hosts beside Graph that need no token: downloads, and later uploads and monitors."""
+"""The hosts beside Graph that need no token: downloads, uploads, monitors of copies."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from msgraph_sandbox import cors
 from msgraph_sandbox.drive.refusals import GraphRefused
 from msgraph_sandbox.graph.service import graph_fault
 from msgraph_sandbox.http import Refusal, Request, Response, json_response
@@ -23,7 +24,7 @@ class TransferService:
         """Return the operation."""
 
         async def call() -> Response:
-            return await self.answer(request)
+            return await (cors.preflight(request) if cors.is_preflight(request) else self.answer(request))
 
         return Operation(self.operation, call)
 
@@ -41,4 +42,4 @@ class TransferService:
 
     def decorate(self, request: Request, response: Response) -> None:
         """Add what lets a browser read the answer from another origin."""
-        response.headers["Access-Control-Allow-Origin"] = "*"
+        cors.expose(request, response)

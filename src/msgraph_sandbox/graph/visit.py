@@ -121,11 +121,6 @@ class Visit:
         """Return the JSON of an item of any drive, in full."""
         return item_json(drive, item, self.library.download_url)
 
-    def check_writable(self, drive: Drive) -> None:
-        """Refuse to write to another's drive."""
-        if drive is not self.drive and self.grant.user is not None and drive.owner.id != self.grant.user.oid:
-            raise access_denied()
-
     def link(self, **replaced: str) -> str:
         """Return this request's address with query options replaced, on the host that the client used."""
         path, _, query = self.request.raw_target.partition("?")

@@ -13,6 +13,7 @@ from urllib.parse import urlencode, urlsplit
 from msgraph_sandbox.http import BadRequest, Request, Response, html_response, parse_form, redirect
 from msgraph_sandbox.identity import pages
 from msgraph_sandbox.identity.authority import Authority, find_application, find_authority, parse_scopes
+from msgraph_sandbox.identity.claims import is_capable
 from msgraph_sandbox.identity.directory import ADMIN_ONLY, Application, Directory, User
 from msgraph_sandbox.identity.refusals import SignInRefused
 from msgraph_sandbox.identity.tokens import CodeGrant, Issuer, base64url, opaque
@@ -41,6 +42,7 @@ class Question:
     challenge: str | None
     challenge_method: str
     client_info: bool
+    capable: bool
     query: str
 
 
@@ -140,6 +142,7 @@ class Authorize:
             challenge=given.get("code_challenge"),
             challenge_method=method,
             client_info=given.get("client_info") == "1",
+            capable=is_capable(given),
             query=query,
         )
 
@@ -249,6 +252,7 @@ class Authorize:
                 challenge_method=question.challenge_method,
                 nonce=question.nonce,
                 expires=self.issuer.clock.now() + timedelta(seconds=self.switches.code_seconds),
+                capable=question.capable,
             )
             answer["code"] = self.issuer.code(grant)
         if "id_token" in question.response_type:

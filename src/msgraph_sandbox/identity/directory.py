@@ -32,6 +32,11 @@ class Tenant:
         """Whether this is the tenant of personal accounts."""
         return self.id == PERSONAL_TENANT
 
+    @property
+    def label(self) -> str:
+        """The first part of its domain, which begins its SharePoint's host names."""
+        return self.domain.partition(".")[0]
+
 
 @dataclass(slots=True, eq=False)
 class User:
@@ -47,6 +52,8 @@ class User:
     drive_id: str | None = None
     # Refresh tokens issued before this moment are revoked.
     tokens_valid_from: datetime | None = None
+    # Access tokens from before this moment meet a claims challenge, if their client can take one.
+    challenged: datetime | None = None
     # What sign-in shall ask beyond a password, as an AADSTS code: 50076 for multi-factor authentication, 53003 for
     # a policy that blocks, and so on. None is a quiet user.
     obstacle: int | None = None
@@ -123,12 +130,14 @@ class Directory:
         self.tenants: dict[str, Tenant] = {}
         self.users: dict[str, User] = {}
         self.applications: dict[str, Application] = {}
-        self._consents: dict[tuple[str, str], set[str]] = {}
+        self.consents: dict[tuple[str, str], set[str]] = {}
+        # When users withdrew what they had consented to, by application and user.
+        self.withdrawals: dict[tuple[str, str], datetime] = {}
         self.clear()
 
     def clear(self) -> None:
         """Forget everything but the tenant of personal accounts."""
-        for kept in (self.tenants, self.users, self.applications, self._consents):
+        for kept in (self.tenants, self.users, self.applications, self.consents, self.withdrawals):
             kept.clear()
         self.add_tenant(Tenant(PERSONAL_TENANT, "outlook.example", "Personal accounts"))
 
@@ -170,25 +179,30 @@ class Directory:
 
     def consented(self, client_id: str, user: User) -> set[str]:
         """Return the scopes that `user`, or an administrator for everyone in the tenant, consented to."""
-        own = self._consents.get((client_id, user.oid), set())
-        return own | self._consents.get((client_id, user.tenant.id), set())
+        own = self.consents.get((client_id, user.oid), set())
+        return own | self.consents.get((client_id, user.tenant.id), set())
 
     def consent(self, client_id: str, who: str, scopes: set[str]) -> None:
         """Remember a consent. `who` is a user's object id, or a tenant's id for an administrator's consent for all."""
-        self._consents.setdefault((client_id, who), set()).update(scopes)
+        self.consents.setdefault((client_id, who), set()).update(scopes)
 
     def installed(self, client_id: str, tenant: Tenant) -> bool:
         """Whether a tenant knows an application: it is its home, or someone there has consented."""
         if self.applications[client_id].tenant_id == tenant.id:
             return True
-        consenting = (who for client, who in self._consents if client == client_id)
+        consenting = (who for client, who in self.consents if client == client_id)
         return any(who == tenant.id or (who in self.users and self.users[who].tenant is tenant) for who in consenting)
 
-    def withdraw(self, client_id: str | None, user: User) -> None:
-        """Forget the user's own consents, for one application or for all."""
-        for client, who in list(self._consents):
-            if who == user.oid and client_id in (None, client):
-                del self._consents[client, who]
+    def withdraw(self, client_id: str | None, user: User, at: datetime) -> None:
+        """Forget the user's own consents, for one application or for all; refresh tokens from before `at` are dead."""
+        for client in self.applications:
+            if client_id in (None, client):
+                self.consents.pop((client, user.oid), None)
+                self.withdrawals[client, user.oid] = at
+
+    def withdrawn(self, client_id: str, user: User) -> datetime | None:
+        """Return when the user last withdrew their consent to an application, or None."""
+        return self.withdrawals.get((client_id, user.oid))
 
 
 OIDC_SCOPES = frozenset({"openid", "profile", "email", "offline_access"})

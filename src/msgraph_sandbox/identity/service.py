@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from msgraph_sandbox import cors
 from msgraph_sandbox.http import BadRequest, Refusal, Request, Response, html_response, json_response, parse_form
 from msgraph_sandbox.identity import discovery, pages
 from msgraph_sandbox.identity.admin import AdminConsent
@@ -33,6 +34,7 @@ _ROUTES = (
     ("native_client", re.compile(_TENANT + r"/oauth2/nativeclient")),
     ("device_page", re.compile(r"/(?P<tenant>devicelogin)")),
 )
+_FOR_BROWSERS = ("/token", "/openid-configuration", "/keys", "/discovery/instance")
 
 
 @dataclass(slots=True)
@@ -64,6 +66,8 @@ class SignInService:
     async def route(self, request: Request) -> Operation:
         """Return what the request asks for."""
         path = request.path.rstrip("/")
+        if cors.is_preflight(request) and path.endswith(_FOR_BROWSERS):
+            return Operation("preflight", lambda: cors.preflight(request))
         for name, pattern in _ROUTES:
             if match := pattern.fullmatch(path):
                 return await self._operation(request, name, match["tenant"])
@@ -156,7 +160,9 @@ class SignInService:
         """Add the headers that every answer of the sign-in host carries."""
         response.headers["x-ms-request-id"] = request.id
         response.headers["client-request-id"] = request.client_request_id
+        if request.path.rstrip("/").endswith(_FOR_BROWSERS):
+            # Single-page applications read these, and redeem their codes, from a browser.
+            cors.expose(request, response)
         if "origin" in request.headers and request.path.endswith("/token"):
-            # Single-page applications redeem their codes from a browser.
             response.headers["Access-Control-Allow-Origin"] = request.headers["origin"]
         response.headers["x-ms-ests-server"] = "2.1.19000.0 - sandbox"

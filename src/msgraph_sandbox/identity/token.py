@@ -16,6 +16,7 @@ from msgraph_sandbox.http import Json, Request, Response, json_response
 from msgraph_sandbox.identity.assertions import KIND, check_assertion
 from msgraph_sandbox.identity.authority import Authority, find_application, find_authority, parse_scopes
 from msgraph_sandbox.identity.authorize import client_info
+from msgraph_sandbox.identity.claims import is_capable
 from msgraph_sandbox.identity.device import DeviceFlow
 from msgraph_sandbox.identity.directory import OIDC_SCOPES, Application, Directory, User
 from msgraph_sandbox.identity.refusals import SignInRefused
@@ -111,7 +112,15 @@ class TokenEndpoint:
         if form.get("scope", "").strip():
             granted = parse_scopes(form["scope"], application) & grant.scopes | (grant.scopes & OIDC_SCOPES)
         return self._tokens(
-            request, application, grant.user, granted, form, nonce=grant.nonce, refreshable=grant.scopes, spa=spa
+            request,
+            application,
+            grant.user,
+            granted,
+            form,
+            nonce=grant.nonce,
+            refreshable=grant.scopes,
+            spa=spa,
+            capable=grant.capable,
         )
 
     def _redeem(self, authority: Authority, application: Application, form: Form) -> CodeGrant:
@@ -139,7 +148,7 @@ class TokenEndpoint:
         grant = self.issuer.refresh.get(token)
         if grant is None or grant.client_id != application.client_id:
             raise SignInRefused(9002313, error="invalid_grant")
-        self._check_alive(grant)
+        self._check_alive(grant, application)
         self._check_user(grant.user, application)
         scopes = grant.scopes
         if form.get("scope", "").strip():
@@ -154,12 +163,17 @@ class TokenEndpoint:
             request, application, grant.user, scopes, form, refreshable=grant.scopes | scopes, parent=grant
         )
 
-    def _check_alive(self, grant: RefreshGrant) -> None:
+    def _check_alive(self, grant: RefreshGrant, application: Application) -> None:
         valid_from, issued = grant.user.tokens_valid_from, _iso7(grant.issued)
         if valid_from is not None and grant.issued < valid_from:
             if grant.user.personal:
                 raise SignInRefused(70000, text=_WITHDRAWN)
             raise SignInRefused(50173, issued=issued, valid_from=_iso7(valid_from))
+        withdrawn = self.directory.withdrawn(application.client_id, grant.user)
+        if withdrawn is not None and grant.issued < withdrawn:
+            if grant.user.personal:
+                raise SignInRefused(70000, text=_WITHDRAWN)
+            raise SignInRefused(65001, client_id=application.client_id, name=application.name)
         if grant.spent:
             raise SignInRefused(70000)
         if grant.expires <= self.issuer.clock.now():
@@ -182,7 +196,9 @@ class TokenEndpoint:
         parse_scopes(scope, application)
         if not self.directory.installed(application.client_id, authority.tenant):
             raise SignInRefused(700016, client_id=application.client_id, tenant=authority.tenant.name)
-        token, life = self.issuer.access_token(None, application, authority.tenant.id, frozenset(), request.origin)
+        token, life = self.issuer.access_token(
+            None, application, authority.tenant.id, frozenset(), capable=is_capable(form)
+        )
         return {"token_type": "Bearer", "expires_in": life, "ext_expires_in": life, "access_token": token}
 
     def _from_device(self, request: Request, authority: Authority, application: Application, form: Form) -> Json:
@@ -217,8 +233,11 @@ class TokenEndpoint:
         nonce: str | None = None,
         parent: RefreshGrant | None = None,
         spa: bool = False,
+        capable: bool = False,
     ) -> Json:
-        token, life = self.issuer.access_token(user, application, user.tenant.id, scopes, request.origin)
+        token, life = self.issuer.access_token(
+            user, application, user.tenant.id, scopes, capable=capable or is_capable(form)
+        )
         body: dict[str, Json] = {
             "token_type": "Bearer",
             # The refresh right itself is never echoed; what was granted is.

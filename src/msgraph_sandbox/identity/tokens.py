@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 from msgraph_sandbox.clock import Clock
+from msgraph_sandbox.identity.claims import LONG_LIFE
 from msgraph_sandbox.identity.directory import GRAPH_RESOURCE, Application, User
 from msgraph_sandbox.switches import Switches
 
@@ -39,6 +40,15 @@ class AccessGrant:
     roles: frozenset[str]
     issued: datetime
     expires: datetime
+    # Whether the client can take a claims challenge.
+    capable: bool = False
+
+    @property
+    def challenged(self) -> datetime | None:
+        """Since when a capable client must come with a newer token, if this one is older than that."""
+        moments = () if self.user is None else (self.user.challenged, self.user.tokens_valid_from)
+        latest = max((moment for moment in moments if moment is not None), default=None)
+        return latest if self.capable and latest is not None and self.issued < latest else None
 
 
 @dataclass(slots=True)
@@ -68,6 +78,7 @@ class CodeGrant:
     nonce: str | None
     expires: datetime
     redeemed: bool = False
+    capable: bool = False
 
 
 @dataclass(slots=True)
@@ -114,6 +125,13 @@ def challenge_of(verifier: str, method: str) -> str:
     return verifier if method == "plain" else base64url(hashlib.sha256(verifier.encode()).digest())
 
 
+def _authenticated_by(application: Application) -> str:
+    """Return `appidacr`: 0 for a public client, 1 for a secret, 2 for a certificate."""
+    if application.public:
+        return "0"
+    return "1" if application.secrets else "2"
+
+
 @cache
 def signing_key() -> SigningKey:
     """Return the key that every sandbox of this process begins with; making one takes a tenth of a second."""
@@ -145,21 +163,29 @@ class Issuer:
     codes: dict[str, CodeGrant] = field(default_factory=dict)
 
     def access_token(
-        self, user: User | None, application: Application, tenant_id: str, scopes: frozenset[str], origin: str
+        self,
+        user: User | None,
+        application: Application,
+        tenant_id: str,
+        scopes: frozenset[str],
+        *,
+        capable: bool = False,
     ) -> tuple[str, int]:
         """Return an access token and its life in whole seconds, one less than its true life, as Microsoft says 3599."""
         now = self.clock.now()
-        life = self._life(user)
+        life = self._life(user, capable)
         roles = frozenset() if user else frozenset(application.roles)
-        grant = AccessGrant(user, application, tenant_id, scopes, roles, now, now + timedelta(seconds=life))
+        grant = AccessGrant(user, application, tenant_id, scopes, roles, now, now + timedelta(seconds=life), capable)
         token = opaque("EwB", 900) if user and user.personal else self._signed_access(grant)
         self._forget_expired(now)
         self.access[token] = grant
         return token, max(int(life) - 1, 0)
 
-    def _life(self, user: User | None) -> float:
+    def _life(self, user: User | None, capable: bool) -> float:
         if self.switches.access_token_seconds is not None:
             return self.switches.access_token_seconds
+        if capable:
+            return random.randint(*(hours * 3600 for hours in LONG_LIFE))  # noqa: S311
         return 3600 if user and user.personal else random.randint(3600, 5400)  # noqa: S311
 
     def _forget_expired(self, now: datetime) -> None:
@@ -177,11 +203,13 @@ class Issuer:
             "exp": int(grant.expires.timestamp()),
             "app_displayname": grant.application.name,
             "appid": grant.application.client_id,
-            "appidacr": "0" if grant.application.public else "1",
+            "appidacr": _authenticated_by(grant.application),
             "tid": grant.tenant_id,
             "uti": secrets.token_urlsafe(16),
             "ver": "1.0",
         }
+        if grant.capable:
+            claims["xms_cc"] = ["CP1"]
         if grant.user is None:
             claims |= {"idtyp": "app", "roles": sorted(grant.roles)}
         else:

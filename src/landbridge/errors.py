@@ -32,6 +32,7 @@
     │  ├─ ResyncRequired                the cursor is too old to go on from
     │  ├─ ContentsDamaged               what was stored is not what was sent
     │  └─ OutcomeUnknown                it was asked for once, and whether it was done cannot be told
+    ├─ ReferenceFailed                  a `{{ }}` of a workflow leads to nothing
     ├─ FileUnknown                      a file's id is not one of this run's
     ├─ FilesFailed                      the place where file contents are kept cannot be used
     ├─ TokenRenewed                     the access token was stale; the same request will now work
@@ -326,6 +327,19 @@ class OutcomeUnknown(ActionRefused):
     code = "outcome_unknown"
     status = 409
     remedy = "Look whether it was done, then run the step again or skip it."
+
+
+class ReferenceFailed(LandbridgeError):
+    """A `{{ }}` of a workflow leads to nothing. `path` is the reference, `field` where in the template it is."""
+
+    code = "reference_failed"
+    status = 422
+    remedy = "Correct the reference as the message says, or write `?` after what may be missing: it is null then."
+
+    def __init__(self, message: str, *, meta: Mapping[str, Any] | None = None, path: str = "", field: str = "") -> None:
+        super().__init__(message, meta={"path": path, "field": field} if path else meta)
+        self.path = path
+        self.field = field
 
 
 class FileUnknown(LandbridgeError):

@@ -74,10 +74,15 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # A client that is idle, or does not answer when TLS is closed, must not keep us.
-        for connection in list(self.server_state.connections):
+        state = self.server_state
+        for connection in list(state.connections):
             if isinstance(connection, _Protocol) and (connection.cycle is None or connection.cycle.response_complete):
                 connection.transport.abort()
-        await super().shutdown(sockets)
+        for listening in (*self.servers, *(sockets or ())):
+            listening.close()
+        await asyncio.sleep(0)  # in which aborted connections are lost
+        if state.connections or state.tasks:
+            await super().shutdown(sockets)  # waits for them, and sleeps before it looks
 
     def leave(self) -> None:
         """End within a moment."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +13,7 @@ import pytest
 import pytest_asyncio
 from tests.acceptance.stage import PATIENCE, Landbridge, Project, Sandbox, Site, run
 from tests.ground.chromium import running_chromium
+from tests.ground.postgres import PostgresServer
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, BrowserContext
@@ -78,7 +82,33 @@ async def landbridge(data_dir: Path, api_key: str, sandbox: Sandbox) -> AsyncIte
         yield landbridge
 
 
+@shared
+async def landbridge_on_postgresql(
+    tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer, sandbox: Sandbox
+) -> AsyncIterator[Landbridge]:
+    """A Landbridge at one origin, whose database is PostgreSQL."""
+    folder = tmp_path_factory.mktemp("landbridge-on-postgresql")
+    with ThreadPoolExecutor(1) as thread, ExitStack() as stack:
+        loop = asyncio.get_running_loop()
+        url = await loop.run_in_executor(thread, stack.enter_context, postgres_server.database())
+        set_up = {"LANDBRIDGE_DATA_DIR": str(folder), "LANDBRIDGE_DATABASE_URL": url}
+        await run("landbridge", "migrate", **set_up)
+        key = (await run("landbridge", "api-keys", "create", "acceptance", **set_up))["key"]
+        async with Landbridge.serve(folder, key, sandbox, DATABASE_URL=url) as landbridge:
+            yield landbridge
+        await loop.run_in_executor(thread, stack.close)
+
+
+@pytest.fixture
+def home(request: pytest.FixtureRequest, landbridge: Landbridge) -> Landbridge:
+    """The Landbridge of the test's project; for a test that is marked `ON_BOTH`, one on each kind of database."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return landbridge
+    found: Landbridge = request.getfixturevalue("landbridge_on_postgresql")
+    return found
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def project(landbridge: Landbridge, site: Site) -> Project:
+async def project(home: Landbridge, site: Site) -> Project:
     """A project of the test's own, for pages of the product."""
-    return await landbridge.project(site.origin())
+    return await home.project(site.origin())

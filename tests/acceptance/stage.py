@@ -16,6 +16,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from uuid import uuid4
 
 import aiohttp
+import pytest
 from aiohttp import web
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ SERVICES = (
     "PASSPORT_PRODUCTION_URL",
 )
 """Every URL that the SDK can be told."""
+
+ON_BOTH = pytest.mark.parametrize("home", ["sqlite", "postgresql"], indirect=True)
+"""For stories that databases could tell differently."""
 
 PATIENCE = 20_000
 """How many milliseconds a user would wait for anything here."""
@@ -176,7 +180,14 @@ class Landbridge:
     @classmethod
     @asynccontextmanager
     async def serve(
-        cls, data_dir: Path, api_key: str, sandbox: Sandbox, *, port: int = 0, public: Mapping[str, str] | None = None
+        cls,
+        data_dir: Path,
+        api_key: str,
+        sandbox: Sandbox,
+        *,
+        port: int = 0,
+        public: Mapping[str, str] | None = None,
+        **settings: str,
     ) -> AsyncIterator[Self]:
         """Run one, at one origin but for what `public` gives its own, by the SDK's names and `PUBLIC_URL`."""
         public, log = public or {}, data_dir / f"{uuid4().hex}.log"
@@ -187,7 +198,7 @@ class Landbridge:
             LANDBRIDGE_MICROSOFT_LOGIN_URL=sandbox.login_url,
             LANDBRIDGE_MICROSOFT_GRAPH_URL=sandbox.graph_url,
             LANDBRIDGE_OUTBOUND_ALLOW="127.0.0.1",
-            **{f"LANDBRIDGE_{name}": url for name, url in public.items()},
+            **{f"LANDBRIDGE_{name}": value for name, value in (*public.items(), *settings.items())},
         ) as said:
             environments = {name: public.get(name, said["url"]) for name in SERVICES}
             yield cls(said["url"], said["redirect_url"], api_key, environments, sandbox, log)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.acceptance.stage import App, Project, Site, consent, install_flow
+from tests.acceptance.stage import ON_BOTH, App, Project, Site, consent, install_flow
 
 if TYPE_CHECKING:
     from playwright.async_api import BrowserContext
@@ -14,6 +14,7 @@ ADA, GRACE = "Ada Lovelace", "Grace Hopper"
 WHO = "return (await paragon.request('onedrive', '/me', { selectedCredentialId: %s })).displayName"
 
 
+@ON_BOTH
 async def test_install_integration_connects_the_account_and_says_so_once(
     context: BrowserContext, site: Site, project: Project
 ) -> None:
@@ -28,6 +29,7 @@ async def test_install_integration_connects_the_account_and_says_so_once(
     assert await app.do("return paragon.getUser().integrations.onedrive.enabled") is True
 
 
+@ON_BOTH
 async def test_install_flow_connects_without_a_portal(context: BrowserContext, site: Site, project: Project) -> None:
     app = await App.visit(context, site.origin(), project)
 
@@ -58,6 +60,7 @@ async def test_a_reload_of_the_page_keeps_the_connection(context: BrowserContext
     assert (await app.request("/me"))["displayName"] == ADA
 
 
+@ON_BOTH
 async def test_reconnecting_keeps_ids_and_settings(context: BrowserContext, site: Site, project: Project) -> None:
     kept = await project.connect("user-1")
     app = await App.visit(context, site.origin(), project)
@@ -87,6 +90,7 @@ async def test_without_options_another_account_takes_the_place_of_the_first(
     assert [one["account"]["name"] for one in await project.connections("user-1")] == [GRACE]
 
 
+@ON_BOTH
 async def test_an_account_that_microsoft_has_cut_off_is_connected_again_in_place(
     context: BrowserContext, site: Site, project: Project
 ) -> None:
@@ -108,6 +112,7 @@ async def test_an_account_that_microsoft_has_cut_off_is_connected_again_in_place
     assert (await app.request("/me"))["displayName"] == ADA
 
 
+@ON_BOTH
 async def test_a_user_may_connect_several_accounts_and_choose_between_them(
     context: BrowserContext, site: Site, project: Project
 ) -> None:
@@ -146,6 +151,7 @@ async def test_an_external_id_that_is_taken_is_refused(context: BrowserContext, 
     assert "team-drive" in ended["value"]["error"]["message"]
 
 
+@ON_BOTH
 async def test_after_disconnecting_calls_fail_with_a_clear_error(
     context: BrowserContext, site: Site, project: Project
 ) -> None:
@@ -189,6 +195,7 @@ async def test_the_product_can_receive_the_code_itself(context: BrowserContext, 
     assert (await app.request("/me"))["displayName"] == ADA
 
 
+@ON_BOTH
 async def test_signing_in_twice_at_once_connects_one_account(
     context: BrowserContext, site: Site, project: Project
 ) -> None:

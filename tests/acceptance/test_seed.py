@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.acceptance.stage import App, Project, Site
+from tests.acceptance.stage import ON_BOTH, App, Project, Site
 
 if TYPE_CHECKING:
     from playwright.async_api import BrowserContext
 
 
+@ON_BOTH
 async def test_the_page_s_own_snippets_work(context: BrowserContext, site: Site, project: Project) -> None:
     app = await App.visit(context, site.origin(), project, authenticate=False)
 

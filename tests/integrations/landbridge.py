@@ -20,15 +20,14 @@ from uuid import uuid4
 
 import aiohttp
 import uvicorn
+from tests.ground.migrated import migrate
 from tests.integrations.microsoft import Microsoft
 from tests.integrations.person import APP, Person
 
 from landbridge import app
 from landbridge.app import House
-from landbridge.clock import SystemClock
 from landbridge.server import _uvicorn_config, rooms_of
 from landbridge.settings import Settings
-from landbridge.store.database import Database
 from landbridge.web import site
 
 PATIENCE = 30.0
@@ -70,13 +69,6 @@ def settings_for(facts: dict[str, Any], folder: Path, **changes: object) -> Sett
         "log_format": "json",
     }
     return Settings.from_environment(**{**usual, **changes})
-
-
-async def prepare(settings: Settings) -> None:
-    """Bring the database to this version's shape, as `landbridge migrate` does."""
-    database = Database.from_settings(settings, SystemClock())
-    await database.migrate()
-    await database.close()
 
 
 @dataclass(frozen=True)
@@ -121,7 +113,7 @@ async def place(
 ) -> AsyncIterator[Place]:
     """Open the rooms in this process, and serve them unless told otherwise."""
     clock = JumpingClock()
-    await prepare(settings)
+    await migrate(settings)
     if not answers:
         async with app.assemble(settings, clock) as house:
             yield Place(settings, clock, house, http, microsoft)
@@ -152,13 +144,34 @@ async def answering(house: House, listening: socket.socket) -> AsyncIterator[Non
     try:
         yield
     finally:
-        server.should_exit = True
+        server.leaving.set()
         await serving
 
 
 class _Server(uvicorn.Server):
+    """uvicorn's, without its naps: it ends as soon as it is told to and nobody waits for an answer."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.leaving = asyncio.Event()
+
     def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]  # as app's own
         return contextlib.nullcontext()
+
+    async def main_loop(self) -> None:
+        while not (self.leaving.is_set() or await self.on_tick(0)):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.leaving.wait(), 0.1)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        state = self.server_state
+        for listening in (*self.servers, *(sockets or ())):
+            listening.close()
+        for connection in list(state.connections):
+            connection.shutdown()
+        await asyncio.sleep(0)
+        if state.connections or state.tasks:
+            await super().shutdown(sockets)
 
 
 class Process:

@@ -37,10 +37,8 @@ from landbridge.proxy import target
 Make = Callable[[dict[str, Any], "Keys"], str]  # Any: claims
 
 
-@pytest.fixture
-def database_url(tmp_path: Path) -> str:
-    """One kind of database is enough here."""
-    return f"sqlite:///{tmp_path / 'landbridge.db'}"
+NO_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""For what never comes as far as the database, whichever it is."""
 
 
 def is_clear(answer: Answer) -> str:
@@ -163,6 +161,7 @@ async def test_a_strange_token_is_refused_everywhere(
     assert not await microsoft.calls()
 
 
+@NO_DATABASE
 @pytest.mark.parametrize("header", ["Basic eDp5", "Bearer", "Bearer  ", "bearer\t", "Token x", "", "Bearer \xff\xfe"])
 async def test_a_strange_authorization_header_is_refused(landbridge: Place, header: str) -> None:
     project = await landbridge.project()
@@ -361,6 +360,7 @@ async def raw_call(person: Person, path: str, headers: list[str] | None = None, 
     return await raw(person, "\r\n".join(lines).encode("latin-1"))
 
 
+@NO_DATABASE
 @pytest.mark.parametrize(
     "data",
     [
@@ -394,6 +394,7 @@ async def test_bytes_that_are_no_request_are_refused(landbridge: Place, data: by
     assert (await (await landbridge.http.get(f"{landbridge.url}/healthz")).text()) == "ok"
 
 
+@NO_DATABASE
 async def test_headers_that_are_too_long_say_so(landbridge: Place, microsoft: Microsoft) -> None:
     person, _ = await landbridge.connected()
     await microsoft.forget()
@@ -540,6 +541,7 @@ async def test_a_page_of_a_strange_origin_is_told_so_and_reaches_nothing(
     assert not await microsoft.calls(service="graph")
 
 
+@NO_DATABASE
 async def test_what_nobody_expected_is_told_in_the_documented_shape_and_not_how_it_happened(
     landbridge: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,8 +17,6 @@ from yarl import URL
 from landbridge.server import rooms_of
 from landbridge.web import site
 
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-
 PROXY = "/projects/{project_id}/sdk/proxy/{integration}/me/drive"
 
 USERS = """

@@ -38,10 +38,10 @@ async def store() -> AsyncIterator[Peer]:
 
 @pytest.fixture
 async def landbridge(
-    graph: Peer, http: aiohttp.ClientSession, microsoft: Microsoft, tmp_path: Path
+    graph: Peer, http: aiohttp.ClientSession, microsoft: Microsoft, database_url: str, tmp_path: Path
 ) -> AsyncIterator[Place]:
     """A Landbridge whose users sign in at the sandbox and call that provider."""
-    settings = settings_for(microsoft.facts, tmp_path, microsoft_graph_url=graph.url)
+    settings = settings_for(microsoft.facts, tmp_path, database_url=database_url, microsoft_graph_url=graph.url)
     async with place(settings, http, microsoft) as ours:
         yield ours
 

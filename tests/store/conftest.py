@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 from tests.clock import FakeClock
+from tests.ground.migrated import migrate
 from tests.store import rows
 
 from landbridge.settings import Settings
@@ -35,11 +36,10 @@ async def opened(database_url: str, clock: FakeClock) -> AsyncIterator[Opener]:
 
 
 @pytest.fixture
-async def database(opened: Opener) -> Database:
+async def database(opened: Opener, database_url: str) -> Database:
     """An empty database with this version's tables."""
-    database = opened()
-    await database.migrate()
-    return database
+    await migrate(Settings(database_url=database_url))
+    return opened()
 
 
 @pytest.fixture

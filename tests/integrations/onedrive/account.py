@@ -11,6 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 from tests.clock import FakeClock
+from tests.ground.migrated import migrate
 
 from landbridge.access import Caller
 from landbridge.app import House, assemble
@@ -109,6 +110,7 @@ async def connected(sandbox: Sandbox, email: str, data_dir: Path) -> AsyncIterat
         outbound_allow=("127.0.0.1",),
     )
     user = next(user for user in sandbox.world.directory.users.values() if user.email == email)
+    await migrate(settings)
     async with assemble(settings, clock) as house:
         caller = await _connect(house, sandbox, user)
         run_id = str(uuid4())

@@ -9,11 +9,12 @@ class Clock:
     """Tells the time in UTC: the machine's, plus what a test has added to it. It never goes back."""
 
     def __init__(self) -> None:
-        self._ahead = timedelta()
+        # What was added to the machine's time.
+        self.ahead = timedelta()
 
     def now(self) -> datetime:
         """Return the sandbox's present."""
-        return datetime.now(UTC) + self._ahead
+        return datetime.now(UTC) + self.ahead
 
     def timestamp(self) -> float:
         """Return the sandbox's present in seconds since 1970."""
@@ -23,7 +24,7 @@ class Clock:
         """Move the present forward and return it. It cannot go back: tokens and change logs rely on order."""
         if by < timedelta():
             raise ValueError("The sandbox's clock only moves forward.")
-        self._ahead += by
+        self.ahead += by
         return self.now()
 
 

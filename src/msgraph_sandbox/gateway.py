@@ -42,6 +42,7 @@ class Gateway:
                 request.transport.abort()
                 await request.gone()
                 return
+            self._world.keep(with_people=_concerns_people(entry))
             self._service.decorate(request, response)
             entry.status = response.status
             self._world.ledger.write(entry)
@@ -101,6 +102,10 @@ class Gateway:
         response = self._service.fault(request, fault.status, fault.code, fault.message, fault.inner_code)
         response.headers |= {**fault.retry_header(self._world.clock.now()), **fault.headers}
         return response
+
+
+def _concerns_people(entry: Entry) -> bool:
+    return entry.service == "login" or entry.operation.startswith(("sessions.", "subscriptions."))
 
 
 def _bent(response: Response, request: Request, effect: str) -> Response:

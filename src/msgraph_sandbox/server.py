@@ -130,6 +130,7 @@ class Sandbox:
             self._add_tls(application, folder)
         self.world.urls = self.urls
         self.announcement: dict[str, Json] = {**self.urls, "ports": self.ports, **self.world.announce(drive)}
+        self.world.keep(with_people=True)
         self._serving: asyncio.Task[None] | None = None
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None

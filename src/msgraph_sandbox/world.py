@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from msgraph_sandbox.clock import Clock
-from msgraph_sandbox.drive import saving
 from msgraph_sandbox.drive.blobs import Blobs
 from msgraph_sandbox.drive.library import Library, Origins
 from msgraph_sandbox.faults import Faults
@@ -18,6 +17,7 @@ from msgraph_sandbox.http import Json
 from msgraph_sandbox.identity.directory import Application, Directory, User
 from msgraph_sandbox.identity.service import SignInService
 from msgraph_sandbox.identity.tokens import Issuer
+from msgraph_sandbox.keeping.keeper import Keeper
 from msgraph_sandbox.ledger import Ledger
 from msgraph_sandbox.notifier import Notifier, Subscription
 from msgraph_sandbox.operation import Service
@@ -66,10 +66,12 @@ class World:
             on_sharing=lambda drive_id: self.notifier.changed(drive_id, security=True),
         )
         self.sign_in = SignInService(self.directory, self.issuer, self.switches, origins.graph)
+        self.library.blobs.kept = data is not None
         plant(seed, self.directory, self.library)
-        self._data = data
+        self._keeper: Keeper | None = None
         if data is not None:
-            saving.load(self.library.drives, data, self.library.blobs)
+            self._keeper = Keeper(data, self.clock, self.library, self.directory, self.issuer, self.notifier)
+            self._keeper.load()
 
     def _stands(self, subscription: Subscription) -> bool:
         """Whether a subscription's creator may still be told: their grant has not ended since they last vouched."""
@@ -103,6 +105,8 @@ class World:
         self.library.clear()
         self.issuer.clear()
         self.sign_in.clear()
+        if self._keeper is not None:
+            self._keeper.forget()
         plant(self.seed, self.directory, self.library)
         application = self.confidential
         for token, email in self._ready.items():
@@ -113,10 +117,16 @@ class World:
     async def close(self) -> None:
         """Let go of what is on its way."""
         await self.notifier.close()
-        self.library.close()
-        if self._data is not None:
-            saving.save(self.library.drives, self._data)
-            self.library.blobs.kept = True
+        if self._keeper is not None:
+            self._keeper.close()
+            self._keeper = None
+        else:
+            self.library.uploads.expire_all()
+
+    def keep(self, *, with_people: bool) -> None:
+        """Save what changed, where a folder was given for it. What was answered must survive a kill."""
+        if self._keeper is not None:
+            self._keeper.flush(with_people=with_people)
 
     @property
     def confidential(self) -> Application | None:

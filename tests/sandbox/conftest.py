@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
+from aiohttp import web
 from tests.sandbox.caller import Caller
+from tests.sandbox.receiver import Receiver
 
 from msgraph_sandbox.server import Sandbox
 
@@ -35,3 +37,18 @@ async def caller(sandbox: Sandbox, session: aiohttp.ClientSession) -> Caller:
 async def personal(caller: Caller) -> Caller:
     """The personal account's application, signed in."""
     return await caller.as_user("mary@outlook.example")
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    """A running webhook."""
+    hook = Receiver()
+    app = web.Application()
+    app.router.add_post("/hook", hook.answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    hook.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook?tenant=1"
+    yield hook
+    await runner.cleanup()

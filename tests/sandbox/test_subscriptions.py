@@ -3,57 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from aiohttp import web
 from tests.sandbox.caller import Caller
-
-
-@dataclass
-class Receiver:
-    """An application's webhook."""
-
-    url: str = ""
-    echo: bool = True
-    kind: str = "text/plain"
-    statuses: list[int] = field(default_factory=list)
-    delay: float = 0
-    received: asyncio.Queue[dict[str, Any]] = field(default_factory=asyncio.Queue)
-
-    async def answer(self, request: web.Request) -> web.Response:
-        """Echo a validation token, or take notifications."""
-        token = request.query.get("validationToken")
-        if token is not None:
-            return web.Response(text=token if self.echo else "no", content_type=self.kind)
-        await asyncio.sleep(self.delay)
-        status = self.statuses.pop(0) if self.statuses else 202
-        if status < 300:
-            for one in (await request.json())["value"]:
-                self.received.put_nowait(one)
-        return web.Response(status=status)
-
-    async def next(self) -> dict[str, Any]:
-        """The next notification."""
-        return await asyncio.wait_for(self.received.get(), 5)
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    """A running webhook."""
-    hook = Receiver()
-    app = web.Application()
-    app.router.add_post("/hook", hook.answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    hook.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook?tenant=1"
-    yield hook
-    await runner.cleanup()
+from tests.sandbox.receiver import Receiver
 
 
 def _in(**ahead: float) -> str:

@@ -46,6 +46,7 @@ class Control:
         except Exception:
             log.exception("%s %s failed", request.method, request.raw_target)
             response = BadRequest("The control API failed.", 500).response(request)
+        self._world.keep(with_people=request.method != "GET")
         await send_response(response, send)
 
     async def _answer(self, request: Request) -> Response:

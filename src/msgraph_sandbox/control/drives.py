@@ -123,7 +123,9 @@ async def grow(world: World, request: Request, name: str) -> Json:
 
 async def change_drive(world: World, request: Request, name: str) -> Json:
     """Change a drive's quota."""
-    find_drive(world, name).quota = checked(DriveChange, await request.json_object()).quota
+    drive = find_drive(world, name)
+    drive.quota = checked(DriveChange, await request.json_object()).quota
+    drive.note(drive.root)
 
 
 async def resync(world: World, request: Request, name: str) -> Json:

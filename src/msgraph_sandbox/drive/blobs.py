@@ -18,13 +18,15 @@ _READ = 512 * 1024
 class Blob:
     """Immutable contents, shared by every file and version that has them."""
 
-    __slots__ = ("__weakref__", "data", "hash", "path", "size")
+    __slots__ = ("__weakref__", "data", "hash", "key", "path", "size")
 
     def __init__(self, size: int, quick_xor: str, data: bytes | None, path: Path | None) -> None:
         self.size = size
         self.hash = quick_xor
         self.data = data
         self.path = path
+        # Its key where it is saved.
+        self.key: int | None = None
 
     async def read(self, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
         """Yield the bytes from `start` up to `stop`, at constant memory."""
@@ -40,7 +42,7 @@ class Blob:
                 yield chunk
 
     def whole(self) -> bytes:
-        """Return all of it; for small contents and for saving."""
+        """Return all of it; for small contents."""
         return self.data if self.data is not None else self.path.read_bytes() if self.path else b""
 
 
@@ -70,6 +72,24 @@ class Writer:
             self._file.write(self._memory or b"")
             self._memory = None
         self._file.write(chunk)
+
+    def place(self) -> tuple[str | None, bytes | None]:
+        """Return the name of the file that has the contents so far, or the contents themselves while they are few."""
+        return (None, bytes(self._memory)) if self._memory is not None else (self._path.name, None)
+
+    @classmethod
+    def resumed(cls, path: Path, blobs: Blobs, size: int) -> Writer:
+        """Return a writer that goes on after the first `size` bytes of a file."""
+        writer = cls(path, blobs)
+        file = path.open("r+b", buffering=0)
+        file.truncate(size)
+        while chunk := file.read(_READ):
+            writer._hash.update(chunk)
+        if writer.size < size:
+            file.close()
+            raise OSError(f"{path} is shorter than it was.")
+        writer._file, writer._memory = file, None
+        return writer
 
     def mark(self) -> QuickXor:
         """Return the present state, for `rewind`."""
@@ -105,11 +125,13 @@ class Blobs:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        used = [int(path.stem) for path in folder.glob("*.blob") if path.stem.isdigit()]
+        # What an earlier run has left.
+        self.left = set(folder.glob("*.blob"))
+        used = [int(path.stem) for path in self.left if path.stem.isdigit()]
         self._numbers = itertools.count(max(used, default=0) + 1)
-        # Once the drives are saved their contents stay, whoever lets go of them.
+        # Whether someone saves what has contents, and then lets go of the files in `released`.
         self.kept = False
-        self._found: weakref.WeakValueDictionary[Path, Blob] = weakref.WeakValueDictionary()
+        self.released: list[Path] = []
 
     def own(self, blob: Blob, path: Path) -> Blob:
         """Return the blob, whose file is deleted with it; but not because the process ends."""
@@ -117,7 +139,9 @@ class Blobs:
         return blob
 
     def _release(self, path: Path) -> None:
-        if not self.kept:
+        if self.kept:
+            self.released.append(path)
+        else:
             _remove(path)
 
     def found(self, size: int, quick_xor: str, data: bytes | None, name: str | None) -> Blob:
@@ -125,10 +149,15 @@ class Blobs:
         if name is None:
             return Blob(size, quick_xor, data, None)
         path = self.folder / Path(name).name
-        # Several files may have the same contents, whose file goes with the last of them.
-        blob = self._found.get(path) or self.own(Blob(size, quick_xor, None, path), path)
-        self._found[path] = blob
-        return blob
+        return self.own(Blob(size, quick_xor, None, path), path)
+
+    def resume(self, name: str | None, data: bytes, size: int) -> Writer:
+        """Return a writer that goes on where one of an earlier run was."""
+        if name is not None:
+            return Writer.resumed(self.folder / Path(name).name, self, size)
+        writer = self.writer()
+        writer.write(data)
+        return writer
 
     def writer(self) -> Writer:
         """Return a writer for new contents."""

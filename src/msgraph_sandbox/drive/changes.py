@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Generic, Protocol, TypeVar
 
 
@@ -44,6 +44,16 @@ class ChangeLog(Generic[Entry]):
         if len(self._entries) > 2 * self._distinct + 1024:
             self._compact()
 
+    def restore(self, places: Iterable[tuple[int, float, Entry]], latest: int) -> None:
+        """Take in the entries of an earlier run by their numbers, in that order, instead of those that there are."""
+        self._numbers, self._times, self._entries = array("q"), array("d"), []
+        for number, at, entry in places:
+            entry.number = number
+            self._numbers.append(number)
+            self._times.append(at)
+            self._entries.append(entry)
+        self.latest, self._distinct = latest, len(self._entries)
+
     def after(self, number: int) -> Iterator[Entry]:
         """Yield what changed after `number`, in the order of the last changes."""
         numbers, entries = self._numbers, self._entries
@@ -55,11 +65,6 @@ class ChangeLog(Generic[Entry]):
         """Return the number of the last change before `at`."""
         index = bisect_left(self._times, at)
         return self._numbers[index - 1] if index else 0
-
-    def forget(self, entry: Entry) -> None:
-        """Drop `entry` for good."""
-        entry.number = -1
-        self._distinct -= 1
 
     def _compact(self) -> None:
         kept = [i for i, entry in enumerate(self._entries) if entry.number == self._numbers[i]]

@@ -61,8 +61,11 @@ class Drive:
         self.on_change: Callable[[str], None] = _nobody
         # Who wants to know that permissions did.
         self.on_sharing: Callable[[str], None] = _nobody
+        # What changed since it was saved, if anyone saves.
+        self.dirty: set[Item] | None = None
         self._clock = clock
-        self._numbers = itertools.count(1)
+        # Of the last id that was made.
+        self.last_number = 0
         self.root = self._new("root", None, owner, folder=True, item_id=self._root_id(digest))
         self._touch(self.root)
 
@@ -77,13 +80,8 @@ class Drive:
         return "01" + base64.b32encode(digest).decode()[:6] + "V6Y2GOVW7725BZO354PWSELRRZ"[:26]
 
     def _next_id(self) -> str:
-        # Ids are the same on every run; those that an earlier run has used are passed over.
-        while (fresh := self._id(next(self._numbers))) in self.items:
-            pass
-        return fresh
-
-    def _id(self, number: int) -> str:
-        digest = hashlib.sha1(f"{self.id}|{number}".encode(), usedforsecurity=False)
+        self.last_number += 1
+        digest = hashlib.sha1(f"{self.id}|{self.last_number}".encode(), usedforsecurity=False)
         if self.personal:
             return f"{self.id}!s{digest.hexdigest()[:32]}"
         return "01" + base64.b32encode(digest.digest()).decode()
@@ -204,11 +202,13 @@ class Drive:
             self.shared.add(item)
         else:
             self.shared.discard(item)
+        self.note(item)
         self.on_sharing(self.id)
 
     def stub(self, item: Item) -> None:
         """Change an item's eTag and nothing else."""
         item.version += 1
+        self.note(item)
 
     def delete(self, item: Item, *, forever: bool = False) -> None:
         """Send an item and everything below it to the recycle bin, or out of the world."""
@@ -266,14 +266,23 @@ class Drive:
     def end_epoch(self, kind: str = "resyncChangesApplyDifferences") -> None:
         """Make every delta token of before invalid."""
         self.epoch, self.resync_kind = secrets.token_hex(4), kind
+        self.note(self.root)
 
-    def adopt(self, item: Item, parent: Item) -> None:
-        """Take in an item as it was in an earlier run."""
-        self.items[item.id] = item
-        assert parent.children is not None
-        parent.children.add(self.fold(item.name), item)
-        self._resize(item, item.size)
-        self._touch(item)
+    def adopt(self, items: dict[str, Item]) -> None:
+        """Take in the items of an earlier run, dead and alive, instead of those that there are."""
+        self.root = items[self.root.id]
+        self.items = {item.id: item for item in items.values() if item.alive}
+        self.bin = {item.id: item for item in items.values() if not item.alive and item.extras and item.extras.deleted}
+        self.shared = {item for item in self.items.values() if item.extras is not None and item.extras.permissions}
+
+    def watch(self) -> None:
+        """Remember what changes from now on, and that nothing is saved yet."""
+        self.dirty = set(self.items.values())
+
+    def note(self, item: Item) -> None:
+        """Remember that an item is to be saved, though others need not know."""
+        if self.dirty is not None:
+            self.dirty.add(item)
 
     def check_room(self, more: int) -> None:
         """Refuse with 507 if `more` bytes do not fit into the quota."""
@@ -368,6 +377,7 @@ class Drive:
 
     def _touch(self, item: Item) -> None:
         self.log.touch(item, self._clock.timestamp())
+        self.note(item)
         self.on_change(self.id)
 
 

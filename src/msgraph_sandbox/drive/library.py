@@ -84,12 +84,11 @@ class Library:
         self.copies.jobs.clear()
         self.uploads.expire_all()
 
-    def close(self) -> None:
-        """Let go of unfinished uploads."""
-        self.uploads.expire_all()
-
-    def add(self, drive: Drive) -> Drive:
-        """Add a drive."""
+    def add(self, drive: Drive, *, saved: bool = False) -> Drive:
+        """Add a drive, which may have been saved already."""
+        if self.blobs.kept:
+            drive.watch()
+            drive.dirty = set() if saved else drive.dirty
         self.drives[drive.id] = drive
         drive.on_change, drive.on_sharing = self.on_change, self.on_sharing
         return drive

@@ -137,13 +137,37 @@ class UploadSessions:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._sessions: dict[str, UploadSession] = {}
+        self._changed: set[str] = set()
 
     def open(self, plan: Plan, writer: Writer) -> UploadSession:
         """Return a new session."""
         self._forget_expired()
         session = UploadSession(secrets.token_hex(16), secrets.token_hex(16), plan, writer, self._clock.now() + LIFE)
-        self._sessions[session.id] = session
+        self.take(session)
+        self.changed(session)
         return session
+
+    def take(self, session: UploadSession) -> None:
+        """Add a session."""
+        self._sessions[session.id] = session
+
+    def get(self, session_id: str) -> UploadSession | None:
+        """Return a session, or None once it is gone."""
+        return self._sessions.get(session_id)
+
+    def files(self) -> list[str]:
+        """Return the names of the files that sessions write to."""
+        writers = [session.writer for session in self._sessions.values() if session.blob is None]
+        return [name for name, _ in (writer.place() for writer in writers) if name]
+
+    def changed(self, session: UploadSession) -> None:
+        """Note that a session is to be saved."""
+        self._changed.add(session.id)
+
+    def take_changed(self) -> set[str]:
+        """Return the ids of the sessions that changed or went since the last time."""
+        changed, self._changed = self._changed, set()
+        return changed
 
     def find(self, session_id: str, secret: str) -> UploadSession:
         """Return the session that a URL means. It is gone (404) once cancelled or expired."""
@@ -164,6 +188,7 @@ class UploadSessions:
     def close(self, session: UploadSession) -> None:
         """Forget a session and what it holds."""
         self._sessions.pop(session.id, None)
+        self.changed(session)
         if session.blob is None:
             session.writer.discard()
 

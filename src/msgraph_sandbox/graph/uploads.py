@@ -125,6 +125,7 @@ class UploadService:
             # The URL is its own permission, and the real host refuses a token that does not belong to it.
             raise GraphRefused(401, "unauthenticated", "The Authorization header must not be sent to an upload URL.")
         session = self.library.uploads.find(request.query.get("guid", ""), request.query.get("tempauth", ""))
+        self.library.uploads.changed(session)
         match request.method:
             case "PUT":
                 return await self._put(request, session)
@@ -148,6 +149,7 @@ class UploadService:
         total = session.check_fragment(request.headers.get("content-range", ""), request.length, strict=strict)
         session.plan.drive.check_room(request.length or 0)
         await session.accept(total, request.chunks())
+        self.library.uploads.changed(session)
         if not session.complete or session.plan.defer:
             return json_response(status(session), 202)
         return self._commit(session)

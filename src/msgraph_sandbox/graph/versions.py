@@ -67,6 +67,7 @@ async def delete_version(visit: Visit) -> Response:
     if visit.drive.personal or version not in visit.item.more.versions:
         raise bad_request("This version cannot be deleted.", "notSupported")
     visit.item.more.versions.remove(version)
+    visit.drive.note(visit.item)
     return Response(204)
 
 

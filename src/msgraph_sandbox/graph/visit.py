@@ -158,6 +158,7 @@ def find_special(visit: Visit, names: tuple[str, ...]) -> Item:
             raise access_denied()
         folder = found or visit.drive.create_folder(folder, name, "fail", visit.actor)
         folder.more.special = folder.more.special or _SPECIAL_NAMES.get(name)
+        visit.drive.note(folder)
     return folder
 
 

@@ -28,6 +28,9 @@ from msgraph_sandbox.identity.claims import LONG_LIFE
 from msgraph_sandbox.identity.directory import GRAPH_RESOURCE, Application, User
 from msgraph_sandbox.switches import Switches
 
+# How long expired tokens are kept, so that using one says "expired" and not "malformed".
+REMEMBERED = timedelta(days=1)
+
 
 @dataclass(frozen=True, slots=True)
 class AccessGrant:
@@ -189,9 +192,8 @@ class Issuer:
         return 3600 if user and user.personal else random.randint(3600, 5400)  # noqa: S311
 
     def _forget_expired(self, now: datetime) -> None:
-        # Expired tokens are kept for a day, so that using one says "expired" and not "malformed".
         if len(self.access) % 1000 == 999:
-            old = now - timedelta(days=1)
+            old = now - REMEMBERED
             self.access = {token: grant for token, grant in self.access.items() if grant.expires > old}
 
     def _signed_access(self, grant: AccessGrant) -> str:

@@ -17,7 +17,9 @@
     │  ├─ ProviderTimedOut              the answer took too long
     │  ├─ GrantLost                     it no longer honours the user's grant
     │  ├─ AppRejected                   it refuses our own client id or secret
-    │  └─ CodeRejected                  it refuses the code that a sign-in brought back
+    │  ├─ CodeRejected                  it refuses the code that a sign-in brought back
+    │  └─ RequestFailed                 a Request step's service answered with an error of its own
+    │     └─ RequestRefused             it holds the request to be wrong, and would again
     ├─ ActionRefused                    the provider understood an action and says no
     │  ├─ ItemNotFound                  no file or folder is there
     │  ├─ NameTaken                     something of that name is there already
@@ -33,6 +35,8 @@
     │  ├─ ContentsDamaged               what was stored is not what was sent
     │  └─ OutcomeUnknown                it was asked for once, and whether it was done cannot be told
     ├─ ReferenceFailed                  a `{{ }}` of a workflow leads to nothing
+    ├─ FunctionFailed                   a workflow's function raised an error, or returned what is no JSON
+    │  └─ FunctionLimit                 it reached one of its limits
     ├─ FileUnknown                      a file's id is not one of this run's
     ├─ FilesFailed                      the place where file contents are kept cannot be used
     ├─ TokenRenewed                     the access token was stale; the same request will now work
@@ -218,6 +222,22 @@ class CodeRejected(ProviderFailed):
     remedy = "Start the sign-in again: a code can be used once, and for ten minutes."
 
 
+class RequestFailed(ProviderFailed):
+    """A Request step's service answered with an error of its own; `meta` has its status and the start of its body."""
+
+    code = "request_failed"
+    remedy = "Look at the service's answer; if it passes by itself, let the step retry."
+
+
+class RequestRefused(RequestFailed):
+    """A Request step's service holds the request to be wrong, and would again."""
+
+    code = "request_refused"
+    status = 422
+    retryable = False
+    remedy = "Correct the step's request as the service's answer says."
+
+
 class ActionRefused(LandbridgeError):
     """The provider understood what an action asked for, and says no."""
 
@@ -340,6 +360,21 @@ class ReferenceFailed(LandbridgeError):
         super().__init__(message, meta={"path": path, "field": field} if path else meta)
         self.path = path
         self.field = field
+
+
+class FunctionFailed(LandbridgeError):
+    """A workflow's function raised an error, or returned what is no JSON."""
+
+    code = "function_failed"
+    status = 422
+    remedy = "Correct the function's code at the line that the message names, then test the step."
+
+
+class FunctionLimit(FunctionFailed):
+    """A workflow's function reached one of its limits: time, memory, recursion, size or requests."""
+
+    code = "function_limit"
+    remedy = "Raise the limit that the message names in the step's `limits`, or let the function do less at once."
 
 
 class FileUnknown(LandbridgeError):

@@ -141,9 +141,9 @@ class FunctionStep(_Effect):
 
     type: Literal["function"] = "function"
     code: Annotated[str, Field(max_length=LONGEST_CODE)]
-    """Python. The value of the last expression is the result. `{{ }}` is not looked for in it: use parameters."""
+    """Python that defines `def run(parameters)`, whose result is the step's. `{{ }}` is not looked for in it."""
     parameters: dict[Variable, JsonValue] = Field(default={})
-    """The variables that the code begins with."""
+    """What `run` is given: its argument is an object of these."""
     limits: FunctionLimits = FunctionLimits()
     """What it may use before it is stopped."""
     fetch: bool = False

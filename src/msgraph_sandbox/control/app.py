@@ -51,7 +51,7 @@ class Control:
 
     async def _answer(self, request: Request) -> Response:
         if request.path == "/" and request.method == "GET":
-            return await page(self._world, request)
+            return page()
         for method, pattern, handler in ROUTES:
             match = re.fullmatch(BASE + pattern, request.path.rstrip("/"), re.DOTALL)
             if match and method == request.method:

@@ -26,7 +26,14 @@ async def state(world: World, request: Request) -> Json:
         "users": [user_json(user) for user in directory.users.values()],
         "apps": [app_json(app) for app in directory.applications.values()],
         "drives": [
-            {"id": d.id, "kind": d.kind, "owner": d.owner.email, "items": len(d.items), "used": d.root.size}
+            {
+                "id": d.id,
+                "name": d.owner.name,
+                "kind": d.kind,
+                "owner": d.owner.email,
+                "items": len(d.items),
+                "used": d.root.size,
+            }
             for d in world.library.drives.values()
         ],
         "requests": world.ledger.count,

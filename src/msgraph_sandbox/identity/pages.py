@@ -8,13 +8,26 @@ from html import escape
 from msgraph_sandbox.identity.directory import Application, User
 
 _STYLE = """
-body{font:16px/1.5 system-ui,sans-serif;background:#f2f2f2;color:#1b1b1b;margin:0}
-main{max-width:27rem;margin:8vh auto;background:#fff;padding:2.5rem;box-shadow:0 2px 6px #0003}
-h1{font-size:1.4rem;margin:.2rem 0 1rem}fieldset{border:0;padding:0;margin:0 0 1rem}
-label{display:block;padding:.4rem}small{color:#555}ul{padding-left:1.2rem}
-input[type=email],input[type=password]{width:100%;box-sizing:border-box;padding:.4rem;font:inherit}
-button{font:inherit;padding:.5rem 1.6rem;border:1px solid #0067b8;background:#fff;color:#0067b8;margin-right:.5rem}
-#accept{background:#0067b8;color:#fff}[role=alert]{color:#b10e1c}
+*{box-sizing:border-box}
+body{font:15px/1.45 system-ui,sans-serif;background:#f2f2f2;color:#1b1b1b;margin:0}
+main{max-width:27rem;margin:8vh auto;background:#fff;padding:2rem 2.2rem;box-shadow:0 2px 6px #0003}
+@media (max-height:640px),(max-width:540px){main{margin:0 auto;max-width:none;min-height:100vh;padding:1.2rem 1.6rem}}
+h1{font-size:1.35rem;margin:.1rem 0 .7rem;font-weight:600}p{margin:.4rem 0}small{color:#595959}
+fieldset{border:0;padding:0;margin:0 0 .8rem;min-width:0}legend{padding:0}
+.accounts{max-height:11.5rem;overflow:auto;border:1px solid #e1e1e1}
+.accounts label{display:flex;gap:.6rem;align-items:center;padding:.42rem .6rem;cursor:pointer}
+.accounts label:hover{background:#f5f5f5}.accounts label:has(:checked){background:#eaf3fb}
+.accounts label small{display:block;line-height:1.2}
+input[type=radio]{accent-color:#0067b8;flex:none;width:1rem;height:1rem;margin:0}
+.other{display:none;margin:0 0 .8rem}form:has([value=other]:checked) .other{display:block}
+.other label{display:block;margin-bottom:.4rem}
+.other input,.code{width:100%;padding:.35rem .5rem;font:inherit;border:1px solid #666}
+ul{margin:.2rem 0 .4rem;padding-left:1.2rem}details summary{cursor:pointer}
+.buttons{display:flex;gap:.6rem;flex-direction:row-reverse}
+.buttons{position:sticky;bottom:0;background:#fff;padding:.8rem 0 .2rem}
+button{font:inherit;padding:.45rem 1.6rem;border:1px solid #0067b8;background:#fff;color:#0067b8;cursor:pointer}
+#accept{background:#0067b8;color:#fff}:focus-visible{outline:2px solid #1b1b1b;outline-offset:2px}
+[role=alert]{color:#a80000;background:#fdf3f4;padding:.4rem .6rem}
 """
 _MEANING = {
     "offline_access": "Maintain access to data you have given it access to",
@@ -32,9 +45,11 @@ _MEANING = {
 }
 
 
+# Enter in a field presses the first button of a form, so that one comes first; the eye finds it on the right.
 _BUTTONS = (
+    '<div class="buttons">'
     '<button id="accept" name="answer" value="accept">Accept</button>'
-    '<button id="decline" name="answer" value="decline">Decline</button>'
+    '<button id="decline" name="answer" value="decline">Decline</button></div>'
 )
 
 
@@ -65,21 +80,22 @@ def sign_in(
         "Sign in to your account",
         f"""<small>Microsoft (sandbox)</small><h1>Pick an account</h1>{alert}
 <form method="post" action="{escape(action)}"><input type="hidden" name="request" value="{escape(query)}">
-<fieldset>{accounts}
+<fieldset class="accounts"><legend hidden>Account</legend>{accounts}
 <label><input type="radio" name="account" value="other"{"" if first else " checked"}> Use another account</label>
-<label>Email <input type="email" name="email" autocomplete="off"></label>
-<label>Password <input type="password" name="password" autocomplete="off"></label></fieldset>
+</fieldset>
+<div class="other"><label>Email <input type="email" name="email" autocomplete="off"></label>
+<label>Password <input type="password" name="password" autocomplete="off"></label></div>
 {_request(application, wanted)}
 {_BUTTONS}</form>""",
     )
 
 
 def _account(user: User, checked: bool, missing: frozenset[str]) -> str:
-    known = "" if missing else " <small>(has accepted)</small>"
+    known = "" if missing else " (has accepted)"
     mark = " checked" if checked else ""
     return (
         f'<label><input type="radio" name="account" value="{escape(user.oid)}"{mark}> '
-        f"{escape(user.name)} <small>{escape(user.email)}</small>{known}</label>"
+        f"<span>{escape(user.name)}{known}<small>{escape(user.email)}</small></span></label>"
     )
 
 
@@ -97,8 +113,8 @@ def device(users: list[User], problem: str) -> str:
     return page(
         "Enter code",
         f"""<h1>Enter code</h1>{alert}<form method="post">
-<label>Code <input name="code" autocomplete="off" autofocus></label>
-<fieldset>{accounts}</fieldset>{_BUTTONS}</form>""",
+<p><label>Code <input class="code" name="code" autocomplete="off" autofocus></label></p>
+<fieldset class="accounts"><legend hidden>Account</legend>{accounts}</fieldset>{_BUTTONS}</form>""",
     )
 
 
@@ -108,7 +124,8 @@ def admin_consent(application: Application, admins: list[User], scopes: list[str
     return page(
         "Permissions requested",
         f"""<h1>Permissions requested</h1><p>Accept for your organization</p><form method="post">
-<fieldset>{accounts}</fieldset>{_request(application, scopes)}{_BUTTONS}</form>""",
+<fieldset class="accounts"><legend hidden>Account</legend>{accounts}</fieldset>
+{_request(application, scopes)}{_BUTTONS}</form>""",
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+FARTHEST = timedelta(days=366_000)
+
 
 class Clock:
     """Tells the time in UTC: the machine's, plus what a test has added to it. It never goes back."""
@@ -24,6 +26,8 @@ class Clock:
         """Move the present forward and return it. It cannot go back: tokens and change logs rely on order."""
         if by < timedelta():
             raise ValueError("The sandbox's clock only moves forward.")
+        if self.ahead + by > FARTHEST:
+            raise ValueError("The sandbox's clock goes a thousand years ahead and no farther.")
         self.ahead += by
         return self.now()
 

@@ -133,3 +133,12 @@ async def test_the_control_api_explains_what_it_does_not_take(
     async with caller.session.request(method, caller.facts["control_url"] + path, json=body) as response:
         assert response.status in (400, 404), await response.text()
         assert (await response.json())["error"]
+
+
+async def test_the_clock_has_an_end(caller: Caller) -> None:
+    century = {"seconds": 100 * 365 * 86400}
+    for _ in range(10):
+        await caller.control("POST", "/clock", json=century)
+    await caller.control("POST", "/clock", 400, json=century)
+    assert (await caller.sign_in()).token
+    await caller.graph("GET", "/me/drive/root/delta")

@@ -8,9 +8,11 @@ import re
 from msgraph_sandbox.control import base, drives, people
 from msgraph_sandbox.control.bodies import Missing
 from msgraph_sandbox.control.page import page
+from msgraph_sandbox.description import control, graph, login
 from msgraph_sandbox.http import (
     BadRequest,
     Disconnected,
+    Json,
     Receive,
     Refusal,
     Request,
@@ -24,6 +26,7 @@ from msgraph_sandbox.world import World
 
 BASE = "/_sandbox"
 ROUTES = (*base.ROUTES, *people.ROUTES, *drives.ROUTES)
+_DESCRIPTION = re.compile(BASE + r"/openapi/(control|graph|login)")
 log = logging.getLogger("msgraph_sandbox")
 
 
@@ -52,6 +55,8 @@ class Control:
     async def _answer(self, request: Request) -> Response:
         if request.path == "/" and request.method == "GET":
             return page()
+        if request.method == "GET" and (match := _DESCRIPTION.fullmatch(request.path)):
+            return json_response(described(match[1], str(self._world.urls[f"{match[1]}_url"])))
         for method, pattern, handler in ROUTES:
             match = re.fullmatch(BASE + pattern, request.path.rstrip("/"), re.DOTALL)
             if match and method == request.method:
@@ -60,3 +65,10 @@ class Control:
                     return value
                 return Response(204) if value is None else json_response(value)
         raise Missing(f"There is no {request.method} {request.path}.")
+
+
+def described(service: str, url: str) -> Json:
+    """Return the description of a host at `url`: `control`, `graph` or `login`."""
+    if service == "control":
+        return control.describe(url, ROUTES)
+    return (graph if service == "graph" else login).describe(url)

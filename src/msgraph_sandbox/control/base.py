@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from datetime import timedelta
 
-from msgraph_sandbox.control.bodies import ONE, Advance, Missing, Routes, Wrong, checked
+from msgraph_sandbox.control.bodies import ONE, Advance, Missing, Routes, Wrong, checked, or_wrong, takes
 from msgraph_sandbox.control.people import app_json, user_json
 from msgraph_sandbox.faults import Fault
 from msgraph_sandbox.http import Json, Request
@@ -45,6 +45,7 @@ async def switches(world: World, request: Request) -> Json:
     return world.switches.model_dump()
 
 
+@takes(Switches)
 async def set_switches(world: World, request: Request) -> Json:
     """Change some switches and return all."""
     given = await request.json_object()
@@ -59,10 +60,11 @@ async def clock(world: World, request: Request) -> Json:
     return {"now": world.clock.now().isoformat()}
 
 
+@takes(Advance)
 async def advance(world: World, request: Request) -> Json:
     """Move the present forward."""
     by = checked(Advance, await request.json_object())
-    return {"now": world.clock.advance(timedelta(seconds=by.seconds)).isoformat()}
+    return {"now": or_wrong(lambda: world.clock.advance(timedelta(seconds=by.seconds))).isoformat()}
 
 
 async def ledger(world: World, request: Request) -> Json:
@@ -85,6 +87,7 @@ async def faults(world: World, request: Request) -> Json:
     return {"faults": [planted.json() for planted in world.faults.all()]}
 
 
+@takes(Fault)
 async def plant_fault(world: World, request: Request) -> Json:
     """Plant a fault and return it with its id."""
     return world.faults.plant(checked(Fault, await request.json_object())).json()

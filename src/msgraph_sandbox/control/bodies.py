@@ -18,6 +18,8 @@ Made = TypeVar("Made")
 # A handler gets the names in its address one by one.
 Handler = Callable[..., Awaitable[Json]]
 Routes = tuple[tuple[str, str, Handler], ...]
+# What handlers take as a body, for the description.
+BODIES: dict[Handler, type[BaseModel]] = {}
 ONE = "/([^/]+)"
 REST = "/(.+)"
 
@@ -60,7 +62,7 @@ class NewSecret(Body):
     """`POST /apps/{client_id}/secrets`."""
 
     value: str = Field(min_length=1)
-    expires_in: float | None = None
+    expires_in: float | None = Field(default=None, ge=-10 * 366 * 86400, le=10 * 366 * 86400)
 
 
 class Resync(Body):
@@ -161,6 +163,16 @@ class Wrong(Refusal):
 
     def response(self, request: Request) -> Response:
         return json_response({"error": {"code": "invalidRequest", "message": str(self)}}, 400)
+
+
+def takes(model: type[BaseModel]) -> Callable[[Handler], Handler]:
+    """Say of a handler which body it takes."""
+
+    def note(handler: Handler) -> Handler:
+        BODIES[handler] = model
+        return handler
+
+    return note
 
 
 def checked(model: type[Model], given: Json) -> Model:

@@ -21,6 +21,7 @@ from msgraph_sandbox.control.bodies import (
     checked,
     find_drive,
     or_wrong,
+    takes,
 )
 from msgraph_sandbox.drive.drive import Drive
 from msgraph_sandbox.drive.items import Item
@@ -84,6 +85,7 @@ async def read(world: World, request: Request, name: str, path: str) -> Json:
     return Response(200, {"Content-Type": "application/octet-stream"}, item.blob.whole())
 
 
+@takes(NewFolder)
 async def make_folder(world: World, request: Request, name: str) -> Json:
     """Make a folder as the drive's owner, with the folders above it."""
     drive, given = find_drive(world, name), checked(NewFolder, await request.json_object())
@@ -91,6 +93,7 @@ async def make_folder(world: World, request: Request, name: str) -> Json:
     return {"id": item.id, "path": item.path()}
 
 
+@takes(Move)
 async def move(world: World, request: Request, name: str) -> Json:
     """Move or rename as the drive's owner."""
     drive, given = find_drive(world, name), checked(Move, await request.json_object())
@@ -109,6 +112,7 @@ async def delete(world: World, request: Request, name: str, path: str) -> Json:
     or_wrong(lambda: drive.delete(item))
 
 
+@takes(Growth)
 async def grow(world: World, request: Request, name: str) -> Json:
     """Add a tree, or many files at once, and return how many items there are then."""
     drive, given = find_drive(world, name), checked(Growth, await request.json_object())
@@ -121,6 +125,7 @@ async def grow(world: World, request: Request, name: str) -> Json:
     return {"items": len(drive.items)}
 
 
+@takes(DriveChange)
 async def change_drive(world: World, request: Request, name: str) -> Json:
     """Change a drive's quota."""
     drive = find_drive(world, name)
@@ -128,6 +133,7 @@ async def change_drive(world: World, request: Request, name: str) -> Json:
     drive.note(drive.root)
 
 
+@takes(Resync)
 async def resync(world: World, request: Request, name: str) -> Json:
     """Make all delta tokens of a drive invalid: the next use answers 410."""
     asked = checked(Resync, await request.json_object())
@@ -156,6 +162,7 @@ def _subscription(world: World, name: str) -> Subscription:
     return found
 
 
+@takes(Notify)
 async def notify(world: World, request: Request, name: str) -> Json:
     """Send notifications now, whether anything changed or not."""
     found, given = _subscription(world, name), checked(Notify, await request.json_object())
@@ -163,6 +170,7 @@ async def notify(world: World, request: Request, name: str) -> Json:
         world.notifier.send(found.id, found.url, found.notification(world.switches.notification_form) | given.changes)
 
 
+@takes(Lifecycle)
 async def lifecycle(world: World, request: Request, name: str) -> Json:
     """Send a lifecycle event; after `subscriptionRemoved` the subscription is gone."""
     found, given = _subscription(world, name), checked(Lifecycle, await request.json_object())

@@ -21,6 +21,7 @@ from msgraph_sandbox.control.bodies import (
     find_app,
     find_user,
     or_wrong,
+    takes,
 )
 from msgraph_sandbox.http import Json, Request
 from msgraph_sandbox.identity.directory import Application, Secret, User
@@ -30,12 +31,14 @@ from msgraph_sandbox.seed import add_user as seed_user
 from msgraph_sandbox.world import World
 
 
+@takes(Decision)
 async def authorize(world: World, request: Request) -> Json:
     """Decide an authorize request as its user would, and return where the browser would go."""
     decision = checked(Decision, await request.json_object())
     return {"location": world.sign_in.authorize.decide(request, decision.url, decision.accept, decision.user)}
 
 
+@takes(Whose)
 async def expire_tokens(world: World, request: Request) -> Json:
     """Expire access tokens now."""
     whose = checked(Whose, await request.json_object())
@@ -43,6 +46,7 @@ async def expire_tokens(world: World, request: Request) -> Json:
     return {"expired": world.issuer.expire_access(user)}
 
 
+@takes(SeedUser)
 async def add_user(world: World, request: Request) -> Json:
     """Add a user with a drive."""
     given = checked(SeedUser, await request.json_object())
@@ -51,6 +55,7 @@ async def add_user(world: World, request: Request) -> Json:
     return user_json(or_wrong(lambda: seed_user(given, world.directory, world.library)))
 
 
+@takes(UserChange)
 async def change_user(world: World, request: Request, name: str) -> Json:
     """Change a user."""
     user = find_user(world, name)
@@ -78,6 +83,7 @@ async def challenge(world: World, request: Request, name: str) -> Json:
     find_user(world, name).challenged = world.clock.now()
 
 
+@takes(Wanted)
 async def tokens(world: World, request: Request, name: str) -> Json:
     """Return an access and a refresh token for a user without signing in."""
     user, wanted = find_user(world, name), checked(Wanted, await request.json_object())
@@ -91,12 +97,14 @@ async def tokens(world: World, request: Request, name: str) -> Json:
     return {"access_token": token, "expires_in": life, "refresh_token": refresh, "client_id": application.client_id}
 
 
+@takes(SeedApplication)
 async def add_app(world: World, request: Request) -> Json:
     """Add an application registration."""
     given = checked(SeedApplication, await request.json_object())
     return app_json(or_wrong(lambda: seed_application(given, world.directory)))
 
 
+@takes(AppChange)
 async def change_app(world: World, request: Request, client_id: str) -> Json:
     """Change an application registration."""
     app, change = find_app(world, client_id), checked(AppChange, await request.json_object())
@@ -105,6 +113,7 @@ async def change_app(world: World, request: Request, client_id: str) -> Json:
     return app_json(app)
 
 
+@takes(TenantChange)
 async def change_tenant(world: World, request: Request, name: str) -> Json:
     """Change a tenant."""
     tenant = world.directory.tenant(name)
@@ -113,6 +122,7 @@ async def change_tenant(world: World, request: Request, name: str) -> Json:
     tenant.user_consent = checked(TenantChange, await request.json_object()).user_consent
 
 
+@takes(Device)
 async def device(world: World, request: Request) -> Json:
     """Answer a device code as its person would."""
     given = checked(Device, await request.json_object())
@@ -131,6 +141,7 @@ async def expire_secrets(world: World, request: Request, client_id: str) -> Json
         secret.expires = world.clock.now()
 
 
+@takes(NewSecret)
 async def add_secret(world: World, request: Request, client_id: str) -> Json:
     """Add a secret beside those that there are."""
     given = checked(NewSecret, await request.json_object())

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import re
 
-from msgraph_sandbox.control import base, drives, people
+from msgraph_sandbox.control import base, description, drives, people
 from msgraph_sandbox.control.bodies import Missing
 from msgraph_sandbox.control.page import page
-from msgraph_sandbox.description import control, graph, login
+from msgraph_sandbox.description import graph, login
 from msgraph_sandbox.http import (
     BadRequest,
     Disconnected,
@@ -70,5 +70,5 @@ class Control:
 def described(service: str, url: str) -> Json:
     """Return the description of a host at `url`: `control`, `graph` or `login`."""
     if service == "control":
-        return control.describe(url, ROUTES)
+        return description.describe(url, ROUTES)
     return (graph if service == "graph" else login).describe(url)

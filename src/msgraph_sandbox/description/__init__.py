@@ -1,1 +1,1 @@
-"""OpenAPI descriptions of the sandbox's hosts, made from the tables that they are routed by."""
+"""OpenAPI descriptions of the sign-in host and of Graph, made from the tables that they are routed by."""

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import ipaddress
 import socket
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -89,10 +90,15 @@ def write_certificates(folder: Path) -> tuple[Path, Path]:
 
 
 class Proxy:
-    """An HTTP proxy that knows Microsoft's names and no others, so that nothing leaves the machine through it."""
+    """An HTTP proxy that knows Microsoft's names, and the sandbox's own origins for clients that bypass no proxy.
 
-    def __init__(self, login_port: int, graph_port: int) -> None:
-        self._ports = dict.fromkeys(LOGIN_NAMES, login_port) | dict.fromkeys(GRAPH_NAMES, graph_port)
+    It knows no others, so that nothing leaves the machine through it.
+    """
+
+    def __init__(self, login_port: int, graph_port: int, own_ports: Iterable[int]) -> None:
+        names = dict.fromkeys(LOGIN_NAMES, login_port) | dict.fromkeys(GRAPH_NAMES, graph_port)
+        self._ports = {f"{name}:443": port for name, port in names.items()}
+        self._ports |= {f"{host}:{port}": port for port in own_ports for host in ("localhost", "127.0.0.1")}
         self._server: asyncio.Server | None = None
 
     async def start(self, sock: socket.socket) -> None:
@@ -122,8 +128,7 @@ class Proxy:
 
     def _wanted(self, head: bytes) -> int | None:
         method, _, rest = head.decode("latin-1").partition(" ")
-        host, _, port = rest.split(" ", 1)[0].rpartition(":")
-        return self._ports.get(host.lower()) if method == "CONNECT" and port == "443" else None
+        return self._ports.get(rest.split(" ", 1)[0].lower()) if method == "CONNECT" else None
 
 
 async def _both_ways(*ways: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> None:

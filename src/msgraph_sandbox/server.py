@@ -142,9 +142,9 @@ class Sandbox:
 
     def _add_tls(self, application: Any, folder: Path) -> None:
         authority, chain = write_certificates(folder)
-        login, graph, *_, proxy = self.ports[len(HOSTS) :]
+        login, graph, *others, proxy = self.ports[len(HOSTS) :]
         self._servers.append(_Server(application, chain))
-        self._proxy = Proxy(login, graph)
+        self._proxy = Proxy(login, graph, others)
         self.urls |= {
             "login_https_url": f"https://localhost:{login}",
             "graph_https_url": f"https://localhost:{graph}",

@@ -194,3 +194,16 @@ async def _any(who: Caller, method: str, path: str, **options: Any) -> None:
     url, headers = who.facts["graph_url"] + "/v1.0" + path, {"Authorization": f"Bearer {who.token}"}
     async with who.session.request(method, url, headers=headers, **options) as response:
         assert response.status < 500, await response.text()
+
+
+async def test_paths_come_where_older_clients_got_them(caller: Caller) -> None:
+    """Debian's `onedrive` asks by the root's id, follows its links, and needs the paths."""
+    root = await caller.graph("GET", "/me/drive/root")
+    path = f"/drives/{root['parentReference']['driveId']}/items/{root['id']}/delta?$top=5"
+    while "@odata.deltaLink" not in (page := await caller.graph("GET", path)):
+        assert all("path" in item["parentReference"] for item in page["value"] if "root" not in item)
+        path = page["@odata.nextLink"]
+        assert f"/items/{root['id']}/delta?" in path
+    await caller.graph("PUT", "/me/drive/root:/late.txt:/content", 201, data=b"x")
+    late = (await caller.graph("GET", page["@odata.deltaLink"]))["value"][-1]
+    assert late["parentReference"]["path"].endswith("/root:")

@@ -261,3 +261,8 @@ async def test_an_interrupted_upload_leaves_no_file(caller: Caller) -> None:
     with pytest.raises((aiohttp.ClientError, ConnectionError)):
         await caller.graph("PUT", "/me/drive/root:/half.bin:/content", 201, data=broken())
     await caller.graph("GET", "/me/drive/root:/half.bin", 404)
+
+
+async def test_a_dot_in_a_path_means_nothing(caller: Caller) -> None:
+    for path in (".%2FNotes.md", "./Notes.md", "Documents/.%2FWelcome.txt"):
+        assert (await caller.graph("GET", f"/me/drive/root:/{path}"))["name"] in ("Notes.md", "Welcome.txt")

@@ -1,7 +1,7 @@
 """Drive addresses, in all the spellings that clients use.
 
 The grammar is Microsoft's and lenient as the service is: the closing colon is optional, colons and slashes may arrive
-percent-encoded (a name can contain neither), and `/items/{id}:/` without a path is the item itself.
+percent-encoded (a name can contain neither), `.` means nothing, and `/items/{id}:/` without a path is the item itself.
 https://learn.microsoft.com/graph/onedrive-addressing-driveitems
 """
 
@@ -97,7 +97,7 @@ def _split(rest: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if not rest.startswith(":"):
         return (), _segments(rest)
     path, _, tail = rest[1:].partition(":")
-    return tuple(filter(None, path.split("/"))), _segments(tail)
+    return tuple(name for name in path.split("/") if name not in ("", ".")), _segments(tail)
 
 
 def _segments(text: str) -> tuple[str, ...]:

@@ -127,7 +127,9 @@ def _up_to(item: Item, folder: Item) -> Iterator[Item]:
 def _shape(visit: Visit, item: Item) -> dict[str, Json]:
     if not item.alive:
         return deleted_json(visit.drive, item)
-    body = visit.shape(item, with_path=False)
+    # Microsoft documents that the path is missing, and so it is at `root/delta`; a client of 2023, onedrive 2.4 of
+    # Debian, asks by the root's id and lives on the paths that it got there.
+    body = visit.shape(item, with_path=visit.address.item != "root")
     return {"id": item.id, **body}
 
 
@@ -144,6 +146,6 @@ def _link(visit: Visit, token: str) -> str:
     """Return the address that goes on from `token`, with the caller's other query options."""
     kept = {k: v for k, v in visit.request.query.items() if k.removeprefix("$").lower() not in ("token", "deltatoken")}
     item = visit.item
-    where = "root" if item is visit.drive.root else f"items/{quote(item.id)}"
+    where = "root" if visit.address.item == "root" else f"items/{quote(item.id)}"
     query = urlencode({**kept, "token": token}, quote_via=quote, safe="$,@")
     return f"{visit.request.origin}/v1.0/drives/{quote(visit.drive.id)}/{where}/delta?{query}"

@@ -123,9 +123,9 @@ class Projects:
         living = tuple(key for key in keys if key.revoked_at is None)
         return ProjectFacts(project.id, frozenset(project.allowed_origins), living)
 
-    async def allowed_framers(self) -> list[str]:
-        """Return the origins that any project trusts: the portal is loaded before it knows for which project."""
-        return sorted({origin for project in await self.all() for origin in project.allowed_origins})
+    async def is_trusted(self, page_origin: str) -> bool:
+        """Return whether any project trusts an origin: the portal is loaded before it knows for which project."""
+        return any(page_origin in project.allowed_origins for project in await self.all())
 
     async def create_signing_key(
         self, project_id: str, algorithm: str = "RS256", *, lifetime: timedelta | None = None

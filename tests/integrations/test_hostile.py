@@ -542,6 +542,19 @@ async def test_a_page_of_a_strange_origin_is_told_so_and_reaches_nothing(
 
 
 @NO_DATABASE
+@pytest.mark.parametrize("referer", ["http://[", "http://[::1", "//", "\x01", "x" * 5000, f"{APP}@evil.example/"])
+async def test_a_nonce_page_gives_no_cookie_to_who_comes_from_nowhere(landbridge: Place, referer: str) -> None:
+    person = await landbridge.person()
+    query = f"action=onedrive&originForPostMessage={APP}&userToken={person.token}"
+    lines = f"GET /projects/{person.project}/sdk/actions/oauth-nonce?{query} HTTP/1.1\r\nHost: x\r\nReferer: {referer}"
+
+    answer = await raw(landbridge, f"{lines}\r\nConnection: close\r\n\r\n".encode())
+
+    assert is_no_request(answer) or answer.status == 200
+    assert "Set-Cookie" not in answer.headers or "Max-Age=0" in answer.headers["Set-Cookie"]
+
+
+@NO_DATABASE
 async def test_what_nobody_expected_is_told_in_the_documented_shape_and_not_how_it_happened(
     landbridge: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

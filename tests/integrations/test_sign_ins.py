@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import aiohttp
 import pytest
-from tests.integrations.landbridge import Place
+from tests.integrations.landbridge import Place, place
 from tests.integrations.microsoft import Microsoft
+from tests.integrations.person import APP
 from yarl import URL
 
 from landbridge.errors import StoreFailed
+from landbridge.settings import Settings
 from landbridge.store import sign_ins
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -45,3 +48,25 @@ async def test_a_sign_in_whose_outcome_cannot_be_written_connects_nothing(
 
     assert (told.status, told.json["message"]) == (400, "The disk is full.")
     assert await person.status() == ""
+
+
+@pytest.mark.parametrize(("name", "status"), [("__Host-{}", "VALID"), ("{}", "")], ids=["ours", "planted"])
+async def test_over_https_no_neighbouring_host_can_plant_the_cookie(
+    settings: Settings, http: aiohttp.ClientSession, microsoft: Microsoft, name: str, status: str
+) -> None:
+    """Whoever holds a host beside ours may set cookies for both, but browsers let only us set one named `__Host-`."""
+    secure = settings.model_copy(update={"zeus_public_url": "https://127.0.0.1"})
+    async with place(secure, http, microsoft) as ours:
+        user = await ours.person()
+        query = {"action": "onedrive", "originForPostMessage": APP, "userToken": user.token}
+        page = f"{user.url}/projects/{user.project}/sdk/actions/oauth-nonce"
+        async with http.get(page, params=query, headers={"Referer": f"{APP}/"}) as answer:
+            (cookie,) = answer.cookies.values()
+        location = URL(await microsoft.consent(await user.authorize_url("key"), user.email)).raw_query_string
+
+        sent = {"Cookie": f"{name.format(cookie.key.removeprefix('__Host-'))}={cookie.value}"}
+        async with http.get(URL(f"{user.url}/oauth?{location}", encoded=True), headers=sent) as answer:
+            assert ("another browser" in await answer.text()) is (status == "")
+
+        assert (cookie["secure"], cookie["path"], cookie["domain"]) == (True, "/", "")
+        assert await user.status() == status

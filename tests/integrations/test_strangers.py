@@ -11,7 +11,7 @@ import pytest
 from starlette.routing import BaseRoute, Route
 from tests.integrations.landbridge import Place
 from tests.integrations.microsoft import Microsoft
-from tests.integrations.person import Answer, Person
+from tests.integrations.person import APP, Answer, Person
 from yarl import URL
 
 from landbridge.server import rooms_of
@@ -247,3 +247,18 @@ async def test_open_routes_show_nothing_of_anybody(landbridge: Place, victim: Vi
 
     for case in cases(EVERYBODY):
         await attempt(case, victim, nobody)
+
+
+@pytest.mark.parametrize(
+    "referer", [None, "https://evil.example/", f"{APP}.evil.example/", "https://one.example/a?b=c"]
+)
+async def test_the_portal_tells_nobody_whose_pages_may_frame_it(landbridge: Place, referer: str | None) -> None:
+    for name in ("one", "two"):
+        await landbridge.house.projects.create(name, [f"https://{name}.example"])
+
+    async with landbridge.http.get(f"{landbridge.url}/ui", headers={"Referer": referer} if referer else {}) as page:
+        policy = page.headers["Content-Security-Policy"]
+
+    asks = referer == "https://one.example/a?b=c"
+    assert policy.partition("frame-ancestors ")[2] == ("https://one.example" if asks else "'none'")
+    assert page.headers["Vary"] == "Referer"

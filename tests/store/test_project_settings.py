@@ -192,7 +192,8 @@ async def test_a_name_is_a_line_that_can_be_read(projects: Projects, database: D
     assert await rows.count(database, "projects") == 0
 
 
-async def test_the_origins_of_all_projects_may_frame_the_portal(projects: Projects) -> None:
+async def test_an_origin_is_trusted_if_any_project_trusts_it(projects: Projects) -> None:
     await projects.create("One", ["https://b.example", "https://a.example/"])
-    await projects.create("Two", ["https://a.example"])
-    assert await projects.allowed_framers() == ["https://a.example", "https://b.example"]
+    await projects.create("Two", ["https://c.example"])
+    trusted = [await projects.is_trusted(f"https://{name}.example") for name in "abcd"]
+    assert trusted == [True, True, True, False]

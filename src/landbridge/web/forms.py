@@ -3,6 +3,7 @@
 import json
 import re
 from typing import Any
+from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
@@ -42,3 +43,12 @@ def parsed_object(text: str | bytes, name: str) -> dict[str, Any]:
     if _NUL.search(written):
         raise InvalidRequest(f"{name} holds a NUL character.")
     return value
+
+
+def referring_origin(request: Request) -> str | None:
+    """Return the origin of the page that sent the browser here, as far as the browser tells."""
+    try:
+        page = urlsplit(request.headers.get("referer", ""))
+    except ValueError:  # no page of a browser's has such an address
+        return None
+    return f"{page.scheme}://{page.netloc}"

@@ -10,6 +10,7 @@ from landbridge.catalog import integration_id
 from landbridge.connections.sign_ins import LIFETIME, cookie_name
 from landbridge.errors import InstallFailed, LandbridgeError
 from landbridge.store.sign_ins import SignInRow
+from landbridge.web.forms import referring_origin
 from landbridge.web.pages import CUT_OFF, connected_page, failed_page, nonce_page, refused_page
 from landbridge.web.rooms import Rooms
 
@@ -33,11 +34,11 @@ def router(rooms: Rooms) -> APIRouter:
             caller = await rooms.access.user(project_id, query.get("userToken", ""))
         except LandbridgeError as error:
             return failed_page(error.body(), integration_id(project_id, integration), origins)
-        name = cookie_name(project_id, caller.user_id, integration)
+        name = _cookie(rooms, project_id, caller.user_id, integration)
         if refusal := _refusal(request, app_origin, origins):
             await rooms.sign_ins.refuse_nonce(caller, integration, refusal)
             response = failed_page(InstallFailed(refusal).body(), integration_id(project_id, integration), origins)
-            response.delete_cookie(name, path="/")
+            response.delete_cookie(name, path="/", secure=_is_secure(rooms), httponly=True, samesite="lax")
             return response
         response = nonce_page(app_origin)
         response.set_cookie(
@@ -47,7 +48,7 @@ def router(rooms: Rooms) -> APIRouter:
             path="/",
             httponly=True,
             samesite="lax",
-            secure=rooms.settings.zeus_url.startswith("https:"),
+            secure=_is_secure(rooms),
         )
         return response
 
@@ -57,12 +58,24 @@ def router(rooms: Rooms) -> APIRouter:
         sign_in = await rooms.sign_ins.find(query.get("state", ""))
         if sign_in is None:
             return refused_page("This sign-in is over or unknown. Go back to the app and connect from there.")
-        cookie = request.cookies.get(cookie_name(sign_in.project_id, sign_in.user_id, sign_in.integration))
+        cookie = request.cookies.get(_cookie(rooms, sign_in.project_id, sign_in.user_id, sign_in.integration))
         if cookie is None and _must_hop(rooms, request):
             return RedirectResponse(f"{rooms.settings.zeus_url}/oauth?{request.url.query}&{_HOPPED}=1", 303)
         return await _finished(rooms, sign_in, cookie, request)
 
     return routes
+
+
+def _cookie(rooms: Rooms, project_id: str, user_id: str, integration: str) -> str:
+    """Return the cookie's name, which over https begins so that browsers take it from this very host and no other.
+
+    Else whoever holds a host beside ours could plant a cookie of their own in a victim's browser (RFC 6265bis §4.1.3).
+    """
+    return ("__Host-" if _is_secure(rooms) else "") + cookie_name(project_id, user_id, integration)
+
+
+def _is_secure(rooms: Rooms) -> bool:
+    return rooms.settings.zeus_url.startswith("https:")
 
 
 async def _finished(rooms: Rooms, sign_in: SignInRow, cookie: str | None, request: Request) -> Response:
@@ -92,8 +105,7 @@ def _refusal(request: Request, app_origin: str, allowed: frozenset[str]) -> str 
             "This window knows no page that opened it. Start from the app. Its developers: a page that is sent with "
             "Cross-Origin-Opener-Policy: same-origin cannot connect accounts, same-origin-allow-popups can."
         )
-    referrer = urlsplit(request.headers.get("referer", ""))
-    if f"{referrer.scheme}://{referrer.netloc}" != app_origin:
+    if referring_origin(request) != app_origin:
         return (
             "This window was not opened by the app, or the app's page hides itself (Referrer-Policy: no-referrer). "
             "Start from the app; its developers can set Referrer-Policy: strict-origin-when-cross-origin."

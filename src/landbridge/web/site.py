@@ -12,6 +12,7 @@ from landbridge import __version__
 from landbridge.errors import InvalidRequest, LandbridgeError, NotFound, TooLarge
 from landbridge.web import api, oauth, sdk, tools
 from landbridge.web.answers import error_answer
+from landbridge.web.forms import referring_origin
 from landbridge.web.gate import Gate
 from landbridge.web.rooms import Rooms
 
@@ -38,15 +39,22 @@ def build(rooms: Rooms) -> Gate:
 
 def _add_portal(framework: FastAPI, rooms: Rooms) -> None:
     @framework.get("/ui", include_in_schema=False)
-    async def portal() -> Response:
-        framers = " ".join(await rooms.projects.allowed_framers()) or "'none'"
+    async def portal(request: Request) -> Response:
+        # Only the page that asks is named: a list of all would tell everybody whose pages they are.
+        page = referring_origin(request)
+        framer = page if page and await rooms.projects.is_trusted(page) else "'none'"
         policy = (
             "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'none'; "
-            f"base-uri 'none'; form-action 'none'; frame-ancestors {framers}"
+            f"base-uri 'none'; form-action 'none'; frame-ancestors {framer}"
         )
         return FileResponse(
             str(_STATIC / "portal.html"),
-            headers={"Content-Security-Policy": policy, "Cache-Control": "no-cache", "Referrer-Policy": "no-referrer"},
+            headers={
+                "Content-Security-Policy": policy,
+                "Cache-Control": "no-cache",
+                "Referrer-Policy": "no-referrer",
+                "Vary": "Referer",
+            },
         )
 
     @framework.get("/ui/{name}", include_in_schema=False)

@@ -42,6 +42,21 @@ class Switches(BaseModel):
     replay_last_fragment: bool = Field(
         default=False, description="Answer a repeated last fragment with the item, not with 400."
     )
+    rewrite_office_files: bool = Field(
+        default=False,
+        description="Work drives change Office files when they arrive, as SharePoint does: size and hash differ.",
+    )
+    hash_delay_seconds: Seconds = Field(default=0, description="How long a file has no hashes after it changed.")
+    short_drive_ids: bool = Field(
+        default=False,
+        description="Items of personal drives give their drive's id in lower case, without leading zeros.",
+    )
+    list_own_drives: bool = Field(
+        default=True, description="Whether `/me/drives` has the user's drive. Sometimes it does not."
+    )
+    shared_with_me: bool = Field(
+        default=True, description="Whether `sharedWithMe` has anything. Microsoft is ending that."
+    )
     copy_seconds: Seconds = Field(default=0, description="How long a copy takes.")
     search_lag_seconds: Seconds = Field(default=0, description="How long changes stay unknown to search.")
     delta_token_seconds: Seconds = Field(default=30 * 86400, description="Life of delta links; older ones answer 410.")

@@ -104,6 +104,13 @@ class Library:
             raise not_found()
         return found
 
+    def arrived(self, drive: Drive, name: str, blob: Blob) -> Blob:
+        """Return what a drive makes of contents that arrive: mostly themselves."""
+        office = name.lower().endswith((".docx", ".xlsx", ".pptx"))
+        if not self.switches.rewrite_office_files or drive.personal or not office or not blob.size:
+            return blob
+        return self.blobs.of(blob.whole() + b"<!-- changed by SharePoint -->")
+
     def app_folder(self, drive: Drive, application: str) -> Item | None:
         """Return the application's own folder on a drive, if it has one yet."""
         apps = drive.child(drive.root, "Apps")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -109,10 +109,16 @@ class UploadSession:
             self.busy = False
         self.total = total
 
+    def finish(self, arrived: Callable[[Blob], Blob]) -> None:
+        """Take no more bytes. `arrived` says what becomes of them."""
+        if self.blob is None:
+            self.blob = arrived(self.writer.finish())
+            self.total = self.blob.size
+
     def commit(self, *, parent: Item | None = None, name: str | None = None, conflict: Conflict | None = None) -> Item:
         """Make the file and return it. If that is refused the bytes are kept, so that another name can be tried."""
-        if self.blob is None:
-            self.blob = self.writer.finish()
+        self.finish(lambda blob: blob)
+        assert self.blob is not None
         plan = self.plan
         if plan.existing is not None and plan.existing.alive and parent is None:
             self.item = plan.drive.replace_content(plan.existing, self.blob, plan.actor)

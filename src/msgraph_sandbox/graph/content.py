@@ -33,7 +33,8 @@ async def put_content(visit: Visit) -> Response:
         check_name(visit.address.path[-1])
     elif conflict == "fail" and visit.address.path:
         raise name_taken()
-    blob = await receive(visit)
+    name = visit.address.path[-1] if visit.address.path else existing.name if existing is not None else ""
+    blob = visit.library.arrived(visit.drive, name, await receive(visit))
     if existing is not None and existing.alive and not visit.address.path:
         return visit.answer(visit.drive.replace_content(existing, blob, visit.actor))
     parent, name = visit.parent_and_name()

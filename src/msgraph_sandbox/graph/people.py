@@ -73,7 +73,8 @@ def user_json(request: Request, user: User) -> dict[str, Json]:
 def _drives(request: Request, library: Library, directory: Directory, grant: AccessGrant, key: str | None) -> Response:
     user = _user(directory, grant, key)
     check_files(grant, "read", in_app_folder=False)
-    mine = [drive for drive in library.drives.values() if drive.owner.id == user.oid]
+    listed = library.switches.list_own_drives
+    mine = [drive for drive in library.drives.values() if listed and drive.owner.id == user.oid]
     value = [drive_json(drive, request.origin) for drive in mine]
     return json_response({"@odata.context": f"{request.origin}/v1.0/$metadata#drives", "value": value})
 

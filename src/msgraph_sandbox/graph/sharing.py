@@ -191,6 +191,8 @@ async def shared_with_me(visit: Visit) -> Response:
     """Return what others invited you to, each as a remote item. Microsoft is ending this call."""
     if visit.grant.user is None:
         raise access_denied()
+    if not visit.library.switches.shared_with_me:
+        return json_response({"value": []})
     email = visit.grant.user.email.lower()
     value = [
         remote_json(visit, drive, item)

@@ -161,6 +161,7 @@ class UploadService:
         return self._item(session, 200)
 
     def _commit(self, session: UploadSession) -> Response:
+        session.finish(lambda blob: self.library.arrived(session.plan.drive, session.plan.name, blob))
         session.commit()
         return self._item(session, 201 if session.new else 200)
 

@@ -115,7 +115,18 @@ class Visit:
     def shape(self, item: Item, *, with_path: bool = True) -> dict[str, Json]:
         """Return the JSON of an item of this drive."""
         body = item_json(self.drive, item, self.library.download_url, with_path=with_path)
+        self._bend(body, item)
         return select_fields(body, self.query.get("select"))
+
+    def _bend(self, body: dict[str, Json], item: Item) -> None:
+        """Make an item look as it sometimes does, where the switches say so."""
+        switches = self.library.switches
+        if switches.short_drive_ids and self.drive.personal:
+            body["parentReference"]["driveId"] = self.drive.id.lower().lstrip("0")
+        if switches.hash_delay_seconds and "file" in body:
+            age = self.library.clock.now() - item.modified
+            if age.total_seconds() < switches.hash_delay_seconds:
+                del body["file"]["hashes"]
 
     def shape_of(self, drive: Drive, item: Item) -> dict[str, Json]:
         """Return the JSON of an item of any drive, in full."""

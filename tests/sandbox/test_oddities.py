@@ -1,0 +1,43 @@
+"""What Microsoft sometimes does and clients must bear, each behind a switch."""
+
+from __future__ import annotations
+
+from tests.sandbox.caller import Caller, exact
+
+
+async def test_sharepoint_changes_office_files_when_they_arrive(caller: Caller, personal: Caller) -> None:
+    await caller.control("PATCH", "/switches", json={"rewrite_office_files": True})
+    path = "/me/drive/root:/report.docx"
+    assert (await caller.graph("PUT", f"{path}:/content", 201, data=b"sent"))["size"] > 4
+    assert (await personal.graph("PUT", f"{path}:/content", 201, data=b"sent"))["size"] == 4
+    assert (await caller.graph("PUT", "/me/drive/root:/a.txt:/content", 201, data=b"sent"))["size"] == 4
+    url = (await caller.graph("POST", "/me/drive/root:/up.xlsx:/createUploadSession", json={}))["uploadUrl"]
+    headers = {"Content-Range": "bytes 0-3/4"}
+    async with caller.session.put(exact(url), data=b"sent", headers=headers) as response:
+        assert (await response.json())["size"] > 4
+
+
+async def test_hashes_come_late(caller: Caller) -> None:
+    await caller.control("PATCH", "/switches", json={"hash_delay_seconds": 60})
+    item = await caller.graph("PUT", "/me/drive/root:/late.txt:/content", 201, data=b"x")
+    assert "hashes" not in item["file"]
+    await caller.control("POST", "/clock", json={"seconds": 61})
+    assert (await caller.graph("GET", "/me/drive/root:/late.txt"))["file"]["hashes"]["quickXorHash"]
+
+
+async def test_a_drive_id_has_two_spellings(personal: Caller) -> None:
+    await personal.control("PATCH", "/switches", json={"short_drive_ids": True})
+    whole = (await personal.graph("GET", "/me/drive"))["id"]
+    short = (await personal.graph("GET", "/me/drive/root:/Notes.md"))["parentReference"]["driveId"]
+    assert (short != whole, short) == (True, whole.lower().lstrip("0"))
+    assert (await personal.graph("GET", f"/drives/{short}/root:/Notes.md"))["name"] == "Notes.md"
+
+
+async def test_lists_may_be_empty(caller: Caller) -> None:
+    await caller.control("PATCH", "/switches", json={"list_own_drives": False, "shared_with_me": False})
+    grace = await caller.as_user("grace@contoso.example")
+    body = {"recipients": [{"email": "grace@contoso.example"}], "roles": ["read"]}
+    await caller.graph("POST", "/me/drive/root:/Documents:/invite", json=body)
+    assert (await grace.graph("GET", "/me/drives"))["value"] == []
+    assert (await grace.graph("GET", "/me/drive/sharedWithMe"))["value"] == []
+    assert (await grace.graph("GET", "/me/drive"))["driveType"] == "business"

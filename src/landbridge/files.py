@@ -7,6 +7,7 @@ nobody can make one up.
 The only room that knows obstore. Its errors leave here as `FilesFailed` and `FileUnknown`.
 """
 
+import asyncio
 import base64
 import contextlib
 import hashlib
@@ -32,7 +33,8 @@ from landbridge.vault import Vault
 
 _PART = 5 << 20  # the least that S3 takes as one part of many
 _SIDE_BY_SIDE = 2
-_CHUNK = 1 << 20
+_PIECE = 4 << 20
+_CHUNK = 256 << 10  # small enough to be still in the processor's cache when it is hashed and encrypted
 _STORES_TAKE = "file:///folder, s3://bucket/…, gs://bucket/…, az://account/container/…"
 
 
@@ -76,14 +78,30 @@ class Contents:
     _path: str
 
     async def chunks(self, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
-        """Yield the bytes from `start` up to but not including `end`, a part at a time."""
+        """Yield the bytes from `start` up to but not including `end`, some 256 KiB at a time.
+
+        Whole pieces are read, the next one while this one is being used: the store's own streams are of 8 KiB each.
+        """
         end = self.size if end is None else end
+        coming = self._read(start, end)
+        try:
+            while coming is not None:
+                with _translated():
+                    piece = memoryview(await coming)
+                start += _PIECE
+                coming = self._read(start, end)
+                for at in range(0, len(piece), _CHUNK):
+                    yield bytes(piece[at : at + _CHUNK])
+        finally:
+            if coming is not None:
+                coming.cancel()
+
+    def _read(self, start: int, end: int) -> "asyncio.Future[obstore.Bytes] | None":
+        """Begin to read the piece at `start`, if there is one."""
         if start >= end:
-            return
-        with _translated():
-            found = await obstore.get_async(self._store, self._path, options={"range": (start, end)})
-            async for chunk in found.stream(min_chunk_size=_CHUNK):
-                yield bytes(chunk)
+            return None
+        reading = obstore.get_range_async(self._store, self._path, start=start, end=min(start + _PIECE, end))
+        return asyncio.ensure_future(reading)
 
 
 class Files:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -37,3 +38,12 @@ def test_it_is_what_others_published(contents: bytes, digest: str) -> None:
     hashing.update(contents)
 
     assert hashing.digest() == digest
+
+
+def test_it_is_that_of_the_definition_for_more_than_is_folded_at_once() -> None:
+    contents = Random(1).randbytes(200_000)
+    hashing = QuickXorHash()
+    for start in range(0, len(contents), 33_333):
+        hashing.update(contents[start : start + 33_333])
+
+    assert int.from_bytes(base64.b64decode(hashing.digest()), "little") == by_definition(contents)

@@ -5,25 +5,33 @@ https://learn.microsoft.com/onedrive/developer/code-snippets/quickxorhash
 
 import base64
 
+from bitarray import bitarray
+
 _RING = 160  # bits, and also the number of bytes after which the pattern repeats: byte n goes in at bit 11 * n
 _BLOCK = 8 * _RING
+_WIDTH = 512 * _RING  # bytes: long enough to be XORed at one go, and short enough for the processor's cache
 
 
 class QuickXorHash:
     """A running QuickXorHash.
 
-    Since the pattern repeats, all blocks of 160 bytes may first be XORed with each other, which Python's whole numbers
-    do at the speed of memory; the definition, byte by byte, runs over one block in the end.
+    Since the pattern repeats, everything may first be XORed into one buffer whose length is a multiple of 160 bytes,
+    which `bitarray` does at 10 GB/s; the definition, byte by byte, runs over one block in the end.
     """
 
     def __init__(self) -> None:
-        self._folded = 0
+        self._folded = bytearray(_WIDTH)
         self.length = 0
 
     def update(self, chunk: bytes) -> None:
         """Add what comes next."""
-        self._folded ^= int.from_bytes(chunk, "little") << (8 * (self.length % _RING))
-        self.length += len(chunk)
+        given, folded = memoryview(chunk), memoryview(self._folded)
+        while given:
+            place = self.length % _WIDTH
+            part, given = given[: _WIDTH - place], given[_WIDTH - place :]
+            target = bitarray(buffer=folded[place : place + len(part)])
+            target ^= bitarray(buffer=part)
+            self.length += len(part)
 
     def digest(self) -> str:
         """Return the hash in base64, as Graph shows it."""
@@ -34,9 +42,9 @@ class QuickXorHash:
         return base64.b64encode(ring.to_bytes(_RING // 8, "little")).decode()
 
     def _block(self) -> int:
-        """Return all blocks XORed into one; folding in halves takes time in proportion to the length."""
-        folded = self._folded
-        while (length := folded.bit_length()) > _BLOCK:
-            half = -(-length // (2 * _BLOCK)) * _BLOCK
+        """Return all blocks XORed into one."""
+        folded, half = int.from_bytes(self._folded, "little"), 8 * _WIDTH
+        while half > _BLOCK:
+            half //= 2
             folded = (folded >> half) ^ (folded & ((1 << half) - 1))
         return folded

@@ -333,12 +333,12 @@ class ResyncRequired(ActionRefused):
 
 
 class ContentsDamaged(ActionRefused):
-    """What the provider stored is not what was sent."""
+    """What arrived, at the provider or here, is not what was sent."""
 
     code = "contents_damaged"
     status = 502
     retryable = True
-    remedy = "Save the file again; if it goes on, compare it with the original."
+    remedy = "Save or get the file again; if it goes on, compare it with the original."
 
 
 class OutcomeUnknown(ActionRefused):

@@ -33,7 +33,8 @@ from landbridge.vault import Vault
 
 _PART = 5 << 20  # the least that S3 takes as one part of many
 _SIDE_BY_SIDE = 2
-_PIECE = 4 << 20
+_HASHED_AT_ONCE = 1 << 20
+_PIECE = 2 << 20
 _CHUNK = 256 << 10  # small enough to be still in the processor's cache when it is hashed and encrypted
 _STORES_TAKE = "file:///folder, s3://bucket/…, gs://bucket/…, az://account/container/…"
 
@@ -144,23 +145,18 @@ class RunFiles:
     async def save(self, name: str, mime_type: str, chunks: AsyncIterable[bytes] | bytes) -> File:
         """Keep contents as they arrive, and return what leads to them. What `chunks` raises comes through."""
         path = f"{self._folder}/{secrets.token_hex(16)}"
-        digest, size = hashlib.sha256(), 0
+        digest, size = _Digest(), 0
         with _translated():
             writer = obstore.open_writer_async(self._store, path, buffer_size=_PART, max_concurrency=_SIDE_BY_SIDE)
         async for chunk in _one(chunks) if isinstance(chunks, bytes) else chunks:
-            digest.update(chunk)
+            await digest.update(chunk)
             size += len(chunk)
             with _translated():
                 await writer.write(chunk)
         with _translated():
             await writer.close()
-        return File(
-            id=self._seal(path, size, digest.hexdigest()),
-            name=name,
-            mime_type=mime_type,
-            size=size,
-            sha256=digest.hexdigest(),
-        )
+        sha256 = await digest.hex()
+        return File(id=self._seal(path, size, sha256), name=name, mime_type=mime_type, size=size, sha256=sha256)
 
     def open(self, file: File) -> Contents:
         """Return the contents behind a File's id, or raise `FileUnknown`; the rest of the File is not believed."""
@@ -201,6 +197,39 @@ class RunFiles:
     def _seal(self, path: str, size: int, sha256: str) -> str:
         sealed = self._vault.seal(json.dumps([path, size, sha256]).encode(), self._identity)
         return base64.urlsafe_b64encode(sealed).decode()
+
+
+class _Digest:
+    """A running SHA-256, computed beside the event loop once there is enough to be worth a thread."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+        self._waiting: list[bytes] = []
+        self._size = 0
+        self._busy: asyncio.Future[None] | None = None
+
+    async def update(self, chunk: bytes) -> None:
+        """Add what comes next; wait while the thread is behind."""
+        self._waiting.append(chunk)
+        self._size += len(chunk)
+        if self._size >= _HASHED_AT_ONCE:
+            await self._settle()
+            waiting, self._waiting, self._size = self._waiting, [], 0
+            self._busy = asyncio.get_running_loop().run_in_executor(None, self._add, waiting)
+
+    async def hex(self) -> str:
+        """Return the digest of all that was added."""
+        await self._settle()
+        self._add(self._waiting)
+        return self._digest.hexdigest()
+
+    async def _settle(self) -> None:
+        if self._busy is not None:
+            await self._busy
+
+    def _add(self, chunks: list[bytes]) -> None:
+        for chunk in chunks:
+            self._digest.update(chunk)
 
 
 async def _one(chunk: bytes) -> AsyncIterator[bytes]:

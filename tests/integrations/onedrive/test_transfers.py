@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tests.integrations.onedrive.account import Account
 
-from landbridge.errors import ItemChanged, LandbridgeError, NameTaken, OutcomeUnknown, StorageFull
+from landbridge.errors import ContentsDamaged, ItemChanged, LandbridgeError, NameTaken, OutcomeUnknown, StorageFull
 from landbridge.files import File
 
 MEBI = 1 << 20
@@ -230,6 +230,17 @@ async def test_a_file_that_changes_while_it_is_fetched_is_an_error_that_says_so(
 
     with pytest.raises(ItemChanged, match=r"“big\.bin” was changed"):
         await fetching
+
+
+async def test_a_download_with_other_contents_than_the_drive_says_is_refused(account: Account) -> None:
+    await account.run("save_file", file=await a_file(account, MEBI))
+    item = account.drive.child(account.drive.root, "big.bin")
+    assert item
+    assert item.blob
+    item.blob.hash = account.sandbox.world.library.blobs.of(b"other").hash
+
+    with pytest.raises(ContentsDamaged, match=r"“big\.bin” came with other contents"):
+        await account.run("get_file", filePath="big.bin")
 
 
 # Once

@@ -237,28 +237,32 @@ class Upload:
         return item
 
     def _is_whole(self, item: DriveItem) -> bool:
-        digest = item.file.hashes.quick_xor_hash if item.file and item.file.hashes else None
-        if digest is not None and self.contents.size:
-            is_same = digest == self._hash.digest()
-        else:
-            is_same = item.size == self.contents.size
-        return is_same or _REWRITTEN.search(self.name) is not None
+        return _has(item, self._hash, self.name)
+
+
+def _has(item: DriveItem, hashed: QuickXorHash, name: str) -> bool:
+    """Return whether an item has the contents that were hashed, as far as its drive keeps contents as they are."""
+    digest = item.file.hashes.quick_xor_hash if item.file and item.file.hashes else None
+    is_same = digest == hashed.digest() if digest is not None and hashed.length else item.size == hashed.length
+    return is_same or _REWRITTEN.search(name) is not None
 
 
 async def downloaded(graph: Graph, place: Place, item: DriveItem, first: Stream) -> AsyncGenerator[bytes, None]:
     """Yield a file's contents; after a broken connection what is missing is fetched again.
 
-    Raises `ItemChanged` if the file changed midway: its parts would belong to two versions.
+    Raises `ItemChanged` if the file changed midway: its parts would belong to two versions; and `ContentsDamaged` in
+    the end if what came is not what the drive has.
     """
-    got, skip, attempt, stream = 0, 0, 0, first
+    hashed, skip, attempt, stream = QuickXorHash(), 0, 0, first
     while True:
         try:
             async for chunk in stream.chunks():
                 fresh, skip = chunk[skip:], max(skip - len(chunk), 0)
                 if fresh:
-                    got, attempt = got + len(fresh), 0
+                    hashed.update(fresh)
+                    attempt = 0
                     yield fresh
-            return
+            break
         except (ProviderUnreachable, ProviderTimedOut):
             attempt += 1
             if attempt == 1:
@@ -267,21 +271,31 @@ async def downloaded(graph: Graph, place: Place, item: DriveItem, first: Stream)
                 raise
         finally:
             stream.close()
-        stream, skip = await _continued(graph, place, item, got, first.headers.get("ETag"))
+        stream, skip = await _continued(graph, place, item, hashed.length, first.headers.get("ETag"))
+    if not _has(item, hashed, item.name or ""):
+        await _must_be_unchanged(graph, place, item)
+        raise ContentsDamaged(f"“{item.name}” came with other contents than OneDrive has.")
 
 
 async def _continued(graph: Graph, place: Place, item: DriveItem, got: int, tag: str | None) -> tuple[Stream, int]:
     """Return the contents from byte `got` on, and how many bytes to skip if the server gives the whole all the same."""
-    changed = ItemChanged(f"“{item.name}” was changed while it was being fetched.")
-    now = await graph.item(place)
-    if (now.c_tag or now.e_tag) != (item.c_tag or item.e_tag):
-        raise changed
+    await _must_be_unchanged(graph, place, item)
     stream = await graph.open("GET", place / "content", headers={"Range": f"bytes={got}-"})
     said = stream.headers.get("Content-Range") or ""
     if stream.headers.get("ETag") != tag or (stream.status == 206 and not said.startswith(f"bytes {got}-")):
         stream.close()
-        raise changed
+        raise _changed(item)
     return stream, 0 if stream.status == 206 else got
+
+
+async def _must_be_unchanged(graph: Graph, place: Place, item: DriveItem) -> None:
+    now = await graph.item(place)
+    if (now.c_tag or now.e_tag) != (item.c_tag or item.e_tag):
+        raise _changed(item)
+
+
+def _changed(item: DriveItem) -> ItemChanged:
+    return ItemChanged(f"“{item.name}” was changed while it was being fetched.")
 
 
 def _next_offset(answer: Answer, otherwise: int) -> int:

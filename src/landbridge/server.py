@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import socket
 from collections.abc import Callable
 from datetime import timedelta
@@ -10,7 +9,7 @@ from datetime import timedelta
 import uvicorn
 import uvloop
 
-from landbridge.app import House, assemble, on_signals
+from landbridge.app import House, assemble, on_signals, spare_the_collector
 from landbridge.errors import Misconfigured, StoreFailed
 from landbridge.settings import Settings
 from landbridge.supervisor import Supervisor
@@ -50,7 +49,7 @@ async def _serve(
             background.append(asyncio.create_task(Supervisor(worker_command, house.clock).run()))
         for task in background:
             task.add_done_callback(lambda ended: None if ended.cancelled() else server.stop())
-        gc.freeze()  # modules, routes, models: they live as long as we do, and need not be looked through again
+        spare_the_collector()
         announce(settings)
         try:
             await server.serve(sockets=[listening])

@@ -19,7 +19,7 @@ from uuid import uuid4
 import uvloop
 
 from landbridge.access import Caller
-from landbridge.app import House, assemble
+from landbridge.app import House, assemble, spare_the_collector
 from landbridge.kit import Result
 from landbridge.settings import Settings
 
@@ -70,9 +70,8 @@ class Runner:
         context = self._house.workbench.context(self._caller, "onedrive", None, run_id=run, step=str(uuid4()))
         result = await action.run(context, await action.receive(values, context.files))
         assert isinstance(result, Result), "nothing asks anybody to wait here"
-        written = json.dumps(as_json := result.as_json())
-        assert written
-        return len(as_json.get("value", [None]))
+        assert result.to_json()
+        return len(getattr(result, "value", [result]))
 
 
 async def _chunks(path: Path) -> AsyncIterator[bytes]:
@@ -88,6 +87,7 @@ async def main(project_id: str, user_id: str) -> None:
     caller = Caller(project_id, user_id, datetime.now(UTC) + timedelta(days=1))
     async with assemble(Settings()) as house:
         runner = Runner(house, caller)
+        spare_the_collector()
         while line := await reader.readline():
             print(json.dumps(await runner.obey(json.loads(line))), flush=True)
 

@@ -3,6 +3,7 @@
 `GET /projects/{project}/actions` says what there is, `POST` does one of them, on behalf of the user of the token.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any, Literal, get_args
@@ -12,7 +13,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
 from landbridge.access import Caller
 from landbridge.errors import InvalidRequest, NotFound, ProviderTimedOut, TooLarge
@@ -67,7 +68,7 @@ def router(rooms: Rooms) -> APIRouter:
         )
 
     @routes.post("/projects/{project_id}/actions")
-    async def run_tool(request: Request) -> JSONResponse:
+    async def run_tool(request: Request) -> Response:
         caller = await caller_of(rooms, request)
         body = await json_object(request)
         integration, action = _find(rooms, body.get("action"))
@@ -78,7 +79,7 @@ def router(rooms: Rooms) -> APIRouter:
         )
         try:
             result = await _to_its_end(action, context, values)
-            return JSONResponse(await _on_the_wire(result, context))
+            return Response(await _on_the_wire(result, context), media_type="application/json")
         finally:
             await rooms.workbench.clear(caller.project_id, run_id)
 
@@ -135,14 +136,14 @@ async def _to_its_end(action: Action, context: Context, values: Mapping[str, Any
     return outcome
 
 
-async def _on_the_wire(result: Result, context: Context) -> dict[str, Any]:  # Any: JSON
+async def _on_the_wire(result: Result, context: Context) -> bytes:
     """Return a result as JSON, the contents of files in it in hexadecimal."""
-    answer = result.as_json()
-    for name, field in type(result).model_fields.items():
-        value = getattr(result, name)
-        if isinstance(value, File):
-            answer[field.alias or name] = await _hex(value, context)
-    return answer
+    values = {field.alias or name: getattr(result, name) for name, field in type(result).model_fields.items()}
+    files = {name: value for name, value in values.items() if isinstance(value, File)}
+    if not files:
+        return result.to_json()
+    inline = {name: await _hex(file, context) for name, file in files.items()}
+    return json.dumps(result.as_json() | inline, ensure_ascii=False).encode()
 
 
 async def _hex(file: File, context: Context) -> dict[str, Any]:  # Any: JSON

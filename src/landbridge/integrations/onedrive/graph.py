@@ -1,6 +1,8 @@
 """Microsoft Graph's drives: where things are, how lists continue, how contents travel."""
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol
@@ -16,7 +18,11 @@ from landbridge.kit import Answer, Client
 FULL_PAGE = 999
 """Items in a page, when all of them are wanted."""
 
+_AT_ONE_GO = 50
 _OWN_DRIVE = "/me/drive"
+
+
+_Page = dict[str, Any]  # Any: another system's JSON
 
 
 class _InFolder(Protocol):
@@ -105,7 +111,7 @@ class Graph(Client):
         must_be_folder(item)
         return place
 
-    async def pages(self, path: str) -> AsyncIterator[dict[str, Any]]:  # Any: another system's JSON
+    async def pages(self, path: str) -> AsyncGenerator[_Page, None]:
         """Yield the pages of a list until the end.
 
         Only a missing `@odata.nextLink` is the end; a page may be empty. Raises `ProviderFailed` if Graph leads in a
@@ -126,13 +132,15 @@ class Graph(Client):
     async def items(self, first: str, paged: Paged, is_wanted: Callable[[DriveItem], bool]) -> Items:
         """Return the wanted items of one page or of all, each once: pages overlap while others write."""
         found: dict[str, DriveItem] = {}
-        async for page in self.pages(first):
-            items = map(DriveItem.model_validate, page["value"])
-            found.update({item.id: item for item in items if is_wanted(item)})
-            if paged.is_one_page:
-                return Items(value=list(found.values())[: paged.limit], next_page_cursor=page.get("@odata.nextLink"))
-            if paged.limit is not None and len(found) >= paged.limit:
-                break
+        wants_all = paged.limit is None and not paged.is_one_page
+        async with contextlib.aclosing(_ahead(self.pages(first)) if wants_all else self.pages(first)) as pages:
+            async for page in pages:
+                found.update({item.id: item async for item in _items(page) if is_wanted(item)})
+                if paged.is_one_page:
+                    cursor = page.get("@odata.nextLink")
+                    return Items(value=list(found.values())[: paged.limit], next_page_cursor=cursor)
+                if paged.limit is not None and len(found) >= paged.limit:
+                    break
         return Items(value=list(found.values())[: paged.limit])
 
     async def search(self, given: Search, is_wanted: Callable[[DriveItem], bool]) -> Items:
@@ -164,6 +172,27 @@ class Graph(Client):
                 return await self._arrive(further, found, follow=follow)
         where = f"“/{'/'.join(place.names)}”" if place.names else f"the id “{place.start}”"
         raise ItemNotFound(f"There is nothing at {where} on this drive.")
+
+
+async def _ahead(pages: AsyncGenerator[_Page, None]) -> AsyncGenerator[_Page, None]:
+    """Yield pages, each while the next one is already on its way."""
+    coming = asyncio.ensure_future(anext(pages, None))
+    try:
+        while (page := await coming) is not None:
+            coming = asyncio.ensure_future(anext(pages, None))
+            yield page
+    finally:
+        coming.cancel()
+        await asyncio.gather(coming, return_exceptions=True)
+        await pages.aclose()
+
+
+async def _items(page: _Page) -> AsyncIterator[DriveItem]:
+    """Yield a page's items. A full page takes 20 ms, in which others need not stand still, nor the next page."""
+    for number, said in enumerate(page["value"]):
+        if number % _AT_ONE_GO == 0:
+            await asyncio.sleep(0)
+        yield DriveItem.model_validate(said)
 
 
 def place_of(drive_id: str | None, item_id: str | None, path: str | None) -> Place:

@@ -1,7 +1,7 @@
 """What OneDrive says of files and folders."""
 
 from datetime import datetime
-from typing import Any
+from typing import Self
 
 from pydantic import Field, model_validator
 
@@ -83,11 +83,13 @@ class DriveItem(Result):
     remote_item: RemoteItem | None = Field(default=None, description="What it leads to, if it is a shortcut.")
     deleted: Facet | None = Field(default=None, description="Present if it is gone; in lists of changes only.")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _without_annotations(cls, said: Any) -> Any:  # Any: another system's JSON
+    @model_validator(mode="after")
+    def _without_annotations(self) -> Self:
         """Leave out OData's annotations; one of them is a URL that gives the contents to whoever has it."""
-        return {k: v for k, v in said.items() if not k.startswith("@")} if isinstance(said, dict) else said
+        extra = self.__pydantic_extra__ or {}
+        for name in [name for name in extra if name.startswith("@")]:
+            del extra[name]
+        return self
 
     @property
     def is_folder(self) -> bool:

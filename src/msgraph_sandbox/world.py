@@ -153,8 +153,7 @@ class World:
             )
             if token is not None:
                 self._ready[token] = user.email
-            known = {"email": user.email, "password": user.password, "drive_id": user.drive_id}
-            users.append({**known, "refresh_token": token})
+            users.append({"email": user.email, "password": user.password, "refresh_token": token})
         return {
             "client_id": application.client_id if application else None,
             "client_secret": application.secrets[0].value if application else None,

@@ -33,6 +33,11 @@ async def test_a_drive_id_has_two_spellings(personal: Caller) -> None:
     assert (await personal.graph("GET", f"/drives/{short}/root:/Notes.md"))["name"] == "Notes.md"
 
 
+async def test_the_root_answers_to_its_former_id(personal: Caller) -> None:
+    drive = (await personal.graph("GET", "/me/drive"))["id"]
+    assert "root" in await personal.graph("GET", f"/drives/{drive}/items/{drive}!101")
+
+
 async def test_lists_may_be_empty(caller: Caller) -> None:
     await caller.control("PATCH", "/switches", json={"list_own_drives": False, "shared_with_me": False})
     grace = await caller.as_user("grace@contoso.example")

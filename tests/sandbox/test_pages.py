@@ -81,6 +81,15 @@ async def test_files_are_clicked_into_being_and_away(page: Page, threaded: Sandb
     assert await _obstacles(page) == []
 
 
+async def test_names_are_shown_and_not_obeyed(page: Page, threaded: Sandbox) -> None:
+    hostile = "<img src=x onerror=document.title='obeyed'>"
+    threaded.control.add_user("x@contoso.example", name=hostile, files={"a&lt;b.txt": "x"})
+    await page.goto(_home(threaded))
+    await page.get_by_role("button", name=hostile).click()
+    await page.get_by_role("button", name="a&lt;b.txt", exact=True).wait_for()
+    assert await page.title() == "msgraph-sandbox"
+
+
 async def test_the_keyboard_is_enough(page: Page, threaded: Sandbox) -> None:
     await page.goto(_home(threaded))
     await page.get_by_role("button", name="New file…").focus()

@@ -89,8 +89,13 @@ class Drive:
     # Finding
 
     def item(self, item_id: str) -> Item:
-        """Return the item of that id (`root` is an alias), or refuse with 404."""
-        found = self.root if item_id == "root" else self.items.get(item_id)
+        """Return the item of that id, or refuse with 404.
+
+        `root` is an alias, and so is `{drive id}!101` on personal drives: what their root was called before they moved
+        to SharePoint's storage, which some clients have kept.
+        """
+        old = self.personal and item_id == f"{self.id}!101"
+        found = self.root if item_id == "root" or old else self.items.get(item_id)
         if found is None:
             raise not_found()
         return found

@@ -84,6 +84,16 @@ def test_its_scopes_are_offered_by_the_manifest_and_reading_asks_for_no_writing(
 
 
 @each_action
+def test_it_says_that_it_only_reads_if_its_name_does_and_then_it_may_be_repeated(
+    integration: str, action: Action
+) -> None:
+    is_said = action.name.startswith(("get_", "list_", "search_", "find_", "download_"))
+
+    assert (action.effect == "reads") == is_said
+    assert action.repeatable or action.effect != "reads"
+
+
+@each_action
 def test_its_client_is_its_own(integration: str, action: Action) -> None:
     assert issubclass(action._client, Client)
     assert action._client.__module__.startswith(f"landbridge.integrations.{integration}.")

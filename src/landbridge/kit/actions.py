@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from types import MappingProxyType, ModuleType
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 from pydantic import ValidationError
 
@@ -15,6 +15,9 @@ from landbridge.kit.forms import Given, Result, Wait
 from landbridge.kit.steps import Context
 
 _SPELLINGS = MappingProxyType({"id": "ID", "by": "by", "onedrive": "OneDrive", "of": "of", "to": "to", "for": "for"})
+
+Effect = Literal["reads", "adds", "changes"]
+"""What an action does to what is there: nothing, or it adds to it, or it may change, replace or delete it."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,9 @@ class Action:
 
     repeatable: bool
     """Whether twice is the same as once."""
+
+    effect: Effect
+    """Whether it only reads, or only adds: what people let an agent do by itself."""
 
     _function: Callable[[Any, Any], Awaitable[Result | Wait]] = field(repr=False)  # Any: see `action`, which knows them
     _client: type[Client] = field(repr=False)
@@ -67,12 +73,13 @@ _GivenT = TypeVar("_GivenT", bound=Given)
 
 
 def action(
-    *, scopes: Set[str], repeatable: bool
+    *, scopes: Set[str], repeatable: bool, effect: Effect = "changes"
 ) -> Callable[[Callable[[_ClientT, _GivenT], Awaitable[Result | Wait]]], Action]:
     """Make an action of an async function of a client and a form.
 
     `repeatable` is the one promise that no engine can infer: whether twice is the same as once. An action that is not
-    looks for what it may already have done, before it does it again.
+    looks for what it may already have done, before it does it again. `effect` is the other one: whoever does not say
+    that an action only reads, or only adds, has it kept from those who may do no more.
     """
 
     def make(function: Callable[[_ClientT, _GivenT], Awaitable[Result | Wait]]) -> Action:
@@ -90,6 +97,7 @@ def action(
             result=result,
             scopes=frozenset(scopes),
             repeatable=repeatable,
+            effect=effect,
             _function=function,
             _client=client,
         )

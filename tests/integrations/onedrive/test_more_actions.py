@@ -303,3 +303,29 @@ async def test_a_picture_has_a_small_one_and_a_text_has_none(account: Account) -
     assert thumbnail.content.mime_type.startswith("image/")
     with pytest.raises(ItemNotFound):
         await account.run("get_thumbnail", filePath="a.txt")
+
+
+async def test_a_file_is_downloaded_by_path_or_id(account: Account) -> None:
+    file = account.file("a.txt", b"hello")
+
+    by_path = await account.run("download_file", filePath="a.txt")
+    by_id = await account.run("download_file", fileId=file.id)
+
+    assert [await contents_of(account, fetched.content) for fetched in (by_path, by_id)] == [b"hello", b"hello"]
+    assert (by_path.id, by_path.name, by_path.size) == (file.id, "a.txt", 5)
+
+
+async def test_the_files_that_changed_last_are_listed_newest_first(account: Account) -> None:
+    before = await account.run("list_recent", limit=1000)
+    box = account.folder("Box")
+    for number in range(5):
+        account.sandbox.world.clock.advance(timedelta(minutes=1))
+        account.file(f"{number}.txt", b"old", box if number % 2 else None)
+    account.sandbox.world.clock.advance(timedelta(minutes=1))
+    await account.run("update_file", filePath="0.txt", file=inline("0.txt", b"newer"))
+    await account.run("delete_file", filePath="4.txt")
+
+    recent = await account.run("list_recent", limit=3)
+
+    assert [item.name for item in recent.value] == ["0.txt", "3.txt", "2.txt"]
+    assert "Box" not in {item.name for item in before.value}

@@ -1,10 +1,11 @@
 """What can be done with OneDrive, in the order in which it is shown."""
 
 from landbridge.integrations.onedrive.actions.copies import copy_item
-from landbridge.integrations.onedrive.actions.drives import get_drive, list_changes, list_drives
+from landbridge.integrations.onedrive.actions.drives import get_drive, list_changes, list_drives, list_recent
 from landbridge.integrations.onedrive.actions.essentials import (
     create_folder,
     delete_folder,
+    download_file,
     get_file,
     get_folder_by_id,
     list_files,
@@ -34,6 +35,7 @@ from landbridge.integrations.onedrive.actions.versions import get_version, list_
 __all__ = [  # noqa: RUF022 - the order in which it is shown
     "save_file",
     "get_file",
+    "download_file",
     "list_files",
     "create_folder",
     "get_folder_by_id",
@@ -59,5 +61,6 @@ __all__ = [  # noqa: RUF022 - the order in which it is shown
     "list_drives",
     "get_drive",
     "list_changes",
+    "list_recent",
     "onedrive_request",
 ]

@@ -17,7 +17,7 @@ from landbridge.integrations.onedrive.graph import (
     must_not_be_root,
     page_link,
 )
-from landbridge.integrations.onedrive.models.files import GetFile, SaveFile
+from landbridge.integrations.onedrive.models.files import DownloadFile, GetFile, SaveFile
 from landbridge.integrations.onedrive.models.folders import (
     CreateFolder,
     DeleteFolder,
@@ -27,6 +27,7 @@ from landbridge.integrations.onedrive.models.folders import (
     SearchFolders,
 )
 from landbridge.integrations.onedrive.models.items import Deleted, DriveItem, FetchedFile, Items
+from landbridge.integrations.onedrive.models.places import TheFile
 from landbridge.integrations.onedrive.models.requests import OneDriveRequest, Paging, RequestAnswer
 from landbridge.integrations.onedrive.names import check_name
 from landbridge.integrations.onedrive.transfers import SIMPLE_UPLOAD, Upload, downloaded
@@ -71,13 +72,23 @@ async def save(graph: Graph, given: SaveFile) -> DriveItem | Wait:
     return await graph.once(DriveItem, lambda _: upload.at_once(), lambda began: upload.find(since=began))
 
 
-@action(scopes={"Files.Read"}, repeatable=True)
+@action(scopes={"Files.Read"}, repeatable=True, effect="reads")
 async def get_file(graph: Graph, given: GetFile) -> FetchedFile:
     """Get a file: what is known about it and, unless told otherwise, its contents."""
+    return await _fetched(graph, given, with_content=given.with_content)
+
+
+@action(scopes={"Files.Read"}, repeatable=True, effect="reads")
+async def download_file(graph: Graph, given: DownloadFile) -> FetchedFile:
+    """Download a file: its contents, and what is known about it."""
+    return await _fetched(graph, given, with_content=True)
+
+
+async def _fetched(graph: Graph, given: TheFile, *, with_content: bool) -> FetchedFile:
     place, item = await graph.find(given.drive_id, given.file_id, given.file_path)
     must_be_file(item)
     fetched = FetchedFile.model_validate(item.as_json())
-    if not given.with_content:
+    if not with_content:
         return fetched
     if item.package is not None:
         raise NotOffered(f"“{item.name}” is a notebook, which has no contents of its own to fetch.")
@@ -89,7 +100,7 @@ async def get_file(graph: Graph, given: GetFile) -> FetchedFile:
     return fetched.model_copy(update={"content": content})
 
 
-@action(scopes={"Files.Read"}, repeatable=True)
+@action(scopes={"Files.Read"}, repeatable=True, effect="reads")
 async def list_files(graph: Graph, given: ListFiles) -> Items:
     """List the files and folders that lie directly in a folder.
 
@@ -104,7 +115,7 @@ async def list_files(graph: Graph, given: ListFiles) -> Items:
     return await graph.items(first, given, wanted[given.kind])
 
 
-@action(scopes={"Files.ReadWrite"}, repeatable=False)
+@action(scopes={"Files.ReadWrite"}, repeatable=False, effect="adds")
 async def create_folder(graph: Graph, given: CreateFolder) -> DriveItem:
     """Create a folder.
 
@@ -138,7 +149,7 @@ async def create_folder(graph: Graph, given: CreateFolder) -> DriveItem:
     return await graph.once(DriveItem, create, find)
 
 
-@action(scopes={"Files.Read"}, repeatable=True)
+@action(scopes={"Files.Read"}, repeatable=True, effect="reads")
 async def get_folder_by_id(graph: Graph, given: GetFolderById) -> DriveItem:
     """Get what is known about a folder.
 
@@ -149,7 +160,7 @@ async def get_folder_by_id(graph: Graph, given: GetFolderById) -> DriveItem:
     return item
 
 
-@action(scopes={"Files.Read"}, repeatable=True)
+@action(scopes={"Files.Read"}, repeatable=True, effect="reads")
 async def search_folders(graph: Graph, given: SearchFolders) -> Items:
     """Search for folders by words of their names.
 

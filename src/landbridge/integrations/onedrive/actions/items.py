@@ -77,7 +77,7 @@ async def delete_file(graph: Graph, given: DeleteFile) -> Deleted:
     return Deleted(id=item.id, name=item.name)
 
 
-@action(scopes={"Files.Read"}, repeatable=True)
+@action(scopes={"Files.Read"}, repeatable=True, effect="reads")
 async def search_files(graph: Graph, given: SearchFiles) -> Items:
     """Search for files by words of their names or contents.
 
@@ -124,7 +124,7 @@ async def update_file(graph: Graph, given: UpdateFile) -> DriveItem | Wait:
     return await save(graph, form)
 
 
-@action(scopes={"Files.ReadWrite"}, repeatable=True)
+@action(scopes={"Files.ReadWrite"}, repeatable=True, effect="adds")
 async def create_folder_path(graph: Graph, given: CreateFolderPath) -> DriveItem:
     """Create a folder and those above it that are missing.
 
@@ -142,7 +142,7 @@ async def create_folder_path(graph: Graph, given: CreateFolderPath) -> DriveItem
     return item
 
 
-@action(scopes={"Files.Read"}, repeatable=True)
+@action(scopes={"Files.Read"}, repeatable=True, effect="reads")
 async def get_thumbnail(graph: Graph, given: GetThumbnail) -> Thumbnail:
     """Get a small picture of a file.
 

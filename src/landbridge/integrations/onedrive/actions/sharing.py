@@ -18,7 +18,7 @@ from landbridge.integrations.onedrive.names import encoded
 from landbridge.kit import action
 
 
-@action(scopes={"Files.ReadWrite"}, repeatable=True)
+@action(scopes={"Files.ReadWrite"}, repeatable=True, effect="adds")
 async def create_link(graph: Graph, given: CreateLink) -> Permission:
     """Create a link to a file or folder, to give to others.
 
@@ -34,7 +34,7 @@ async def create_link(graph: Graph, given: CreateLink) -> Permission:
     return Permission.model_validate(answer.json())
 
 
-@action(scopes={"Files.ReadWrite"}, repeatable=False)
+@action(scopes={"Files.ReadWrite"}, repeatable=False, effect="adds")
 async def invite_people(graph: Graph, given: InvitePeople) -> Permissions:
     """Give people access to a file or folder by their e-mail addresses.
 
@@ -65,7 +65,7 @@ async def invite_people(graph: Graph, given: InvitePeople) -> Permissions:
     return await graph.once(Permissions, lambda _: invite(), lambda _: find())
 
 
-@action(scopes={"Files.Read"}, repeatable=True)
+@action(scopes={"Files.Read"}, repeatable=True, effect="reads")
 async def list_permissions(graph: Graph, given: ListPermissions) -> Permissions:
     """List who has access to a file or folder, and by which links."""
     place, _ = await graph.find(given.drive_id, given.item_id, given.item_path)

@@ -13,7 +13,7 @@ from landbridge.integrations.onedrive.names import encoded
 from landbridge.kit import action
 
 
-@action(scopes={"Files.Read"}, repeatable=True)
+@action(scopes={"Files.Read"}, repeatable=True, effect="reads")
 async def list_versions(graph: Graph, given: ListVersions) -> Versions:
     """List the versions of a file, the present one first."""
     place, item = await graph.find(given.drive_id, given.file_id, given.file_path)
@@ -22,7 +22,7 @@ async def list_versions(graph: Graph, given: ListVersions) -> Versions:
     return Versions.model_validate({"value": found})
 
 
-@action(scopes={"Files.Read"}, repeatable=True)
+@action(scopes={"Files.Read"}, repeatable=True, effect="reads")
 async def get_version(graph: Graph, given: GetVersion) -> FetchedVersion:
     """Get the contents of a version of a file."""
     place, item = await graph.find(given.drive_id, given.file_id, given.file_path)

@@ -58,3 +58,9 @@ class Changes(Result):
 
     value: list[DriveItem] = Field(description="The changed items, each once.")
     cursor: str = Field(description="Give it back for what changes from now on.")
+
+
+class ListRecent(OnDrive):
+    """The form of List Recent."""
+
+    limit: Annotated[int, Field(ge=1, le=1000)] = Field(default=25, description="How many files to give at most.")

@@ -44,6 +44,10 @@ class GetFile(TheFile):
     with_content: bool = Field(default=True, description="Whether to fetch the contents too.")
 
 
+class DownloadFile(TheFile):
+    """The form of Download File."""
+
+
 class UpdateFile(TheFile):
     """The form of Update File."""
 

@@ -54,6 +54,13 @@ def _sweep(path: Path) -> None:
             draft.unlink()
 
 
+def settle(path: Path, *, levels: int) -> None:
+    """Return when a file is safe on disk, and so many folders above it: a power cut takes neither it nor its name."""
+    for place in (path, *path.parents[:levels]):
+        with _opened(place) as descriptor:
+            os.fsync(descriptor)
+
+
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Wait until no other process is in here with the same folder; a process that dies lets the next one in."""

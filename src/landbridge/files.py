@@ -9,15 +9,18 @@ The only room that knows obstore. Its errors leave here as `FilesFailed` and `Fi
 
 import asyncio
 import base64
+import binascii
 import contextlib
 import hashlib
 import json
 import secrets
 from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -27,7 +30,8 @@ from obstore.store import LocalStore, ObjectStore, from_url
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from landbridge.errors import FilesFailed, FileUnknown, InvalidRequest, Misconfigured, VaultFailed
+from landbridge.disk import settle
+from landbridge.errors import FilesFailed, FileUnknown, InvalidRequest, Misconfigured, TooLarge, VaultFailed
 from landbridge.settings import Settings
 from landbridge.vault import Vault
 
@@ -36,7 +40,7 @@ _SIDE_BY_SIDE = 2
 _HASHED_AT_ONCE = 1 << 20
 _PIECE = 2 << 20
 _CHUNK = 256 << 10  # small enough to be still in the processor's cache when it is hashed and encrypted
-_STORES_TAKE = "file:///folder, s3://bucket/…, gs://bucket/…, az://account/container/…"
+_STORES_TAKE = "file:///folder, s3://bucket/…, gs://bucket/…, az://container/…"
 
 
 class File(BaseModel):
@@ -59,12 +63,23 @@ class InlineFile(BaseModel):
     data: str
     name: str
     mime_type: str = "application/octet-stream"
-    encoding: str = "hex"
+    encoding: Literal["hex", "base64"] = "hex"
 
-    def contents(self) -> bytes:
-        """Return the bytes in `data`, or raise `InvalidRequest`."""
+    async def contents(self, text: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+        """Yield the bytes that the text of `data` means, or raise `InvalidRequest`."""
+        waiting, unit = b"", 2 if self.encoding == "hex" else 4
+        async for chunk in text:
+            waiting += chunk
+            whole = len(waiting) // unit * unit
+            yield self._decoded(waiting[:whole])
+            waiting = waiting[whole:]
+        yield self._decoded(waiting)
+
+    def _decoded(self, text: bytes) -> bytes:
         try:
-            return base64.b64decode(self.data, validate=True) if self.encoding == "base64" else bytes.fromhex(self.data)
+            if self.encoding == "base64":
+                return base64.b64decode(text, validate=True)
+            return binascii.unhexlify(text)
         except ValueError:
             raise InvalidRequest(f"The `data` of the file “{self.name[:100]}” is not {self.encoding}.") from None
 
@@ -141,9 +156,20 @@ class RunFiles:
         self._vault = vault
         self._folder = f"{project_id}/{hashlib.sha256(run_id.encode()).hexdigest()[:32]}"
         self._identity = f"files/{project_id}/{run_id}"
+        self._longest: int | None = None
+        self._set_aside: dict[str, File] = {}
+
+    def up_to(self, longest: int | None) -> "RunFiles":
+        """Return the same files for one who may keep no longer ones than so many bytes from now on."""
+        limited = copy(self)
+        limited._longest = longest
+        return limited
 
     async def save(self, name: str, mime_type: str, chunks: AsyncIterable[bytes] | bytes) -> File:
-        """Keep contents as they arrive, and return what leads to them. What `chunks` raises comes through."""
+        """Keep contents as they arrive, and return what leads to them once they are safe on disk.
+
+        What `chunks` raises comes through. Raises `TooLarge`, early, for more than these files may have.
+        """
         path = f"{self._folder}/{secrets.token_hex(16)}"
         digest, size = _Digest(), 0
         with _translated():
@@ -151,10 +177,14 @@ class RunFiles:
         async for chunk in _one(chunks) if isinstance(chunks, bytes) else chunks:
             await digest.update(chunk)
             size += len(chunk)
+            if self._longest is not None and size > self._longest:
+                raise TooLarge(f"“{name[:100]}” has more than {self._longest} bytes. Fetch it through the proxy.")
             with _translated():
                 await writer.write(chunk)
         with _translated():
             await writer.close()
+            if isinstance(self._store, LocalStore):
+                await asyncio.to_thread(settle, Path(str(self._store.prefix), path), levels=3)
         sha256 = await digest.hex()
         return File(id=self._seal(path, size, sha256), name=name, mime_type=mime_type, size=size, sha256=sha256)
 
@@ -179,14 +209,41 @@ class RunFiles:
             raise InvalidRequest("A file is an object: `{name, data, mimeType}`, or what an earlier step gave.")
         try:
             if "data" in value:
-                given = InlineFile.model_validate(value)
-                return await self.save(given.name, given.mime_type, given.contents())
+                return await self._receive_inline(InlineFile.model_validate(value))
             file = File.model_validate(value)
         except ValidationError as error:
             places = ", ".join(".".join(map(str, problem["loc"])) for problem in error.errors())
             raise InvalidRequest(f"This is not a file: look at {places}.") from None
         self.open(file)
         return file
+
+    async def _receive_inline(self, given: InlineFile) -> File:
+        aside = self._set_aside.pop(given.data, None)
+        text = self.open(aside).chunks() if aside else _one(given.data.encode())
+        return await self.save(given.name, given.mime_type, given.contents(text))
+
+    async def set_aside(self, text: AsyncIterable[bytes]) -> str:
+        """Keep a text that is too long to hold, and return what stands for it as the `data` of a file, once."""
+        key = f":{secrets.token_hex(16)}"  # which is neither hexadecimal nor base64
+        self._set_aside[key] = await self.save("data", "text/plain", text)
+        return key
+
+    def must_have_used_all(self) -> None:
+        """Raise `TooLarge` if a text is set aside still: it was not a file's."""
+        if self._set_aside:
+            raise TooLarge("Of the texts in a body only the `data` of a file may be that long.")
+
+    async def trim(self, before: datetime, most: int) -> None:
+        """Delete what was written before that instant, then the oldest until no more than `most` bytes are left."""
+        with _translated():
+            found = [one async for page in obstore.list(self._store, prefix=self._folder) for one in page]
+            doomed, kept = [], 0
+            for one in sorted(found, key=itemgetter("last_modified"), reverse=True):
+                kept += one["size"]
+                if kept > most or one["last_modified"] < before:
+                    doomed.append(one["path"])
+            if doomed:
+                await obstore.delete_async(self._store, doomed)
 
     async def clear(self) -> None:
         """Delete all contents of the run; their ids open nothing from then on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landbridge.errors import FilesFailed, FileUnknown, InvalidRequest, Misconfigured
+from landbridge.errors import FilesFailed, FileUnknown, InvalidRequest, Misconfigured, TooLarge
 from landbridge.files import Contents, File, Files, RunFiles
 from landbridge.settings import Settings
 from landbridge.vault import KeyRing, KeySetting, Vault
@@ -159,3 +160,78 @@ async def test_a_store_that_cannot_be_written_says_so(run: RunFiles, tmp_path: P
 def test_a_place_that_cannot_be_used_is_named_at_the_start(url: str) -> None:
     with pytest.raises(Misconfigured, match="LANDBRIDGE_FILES_URL"):
         Files.from_settings(Settings(files_url=url), VAULT)
+
+
+async def test_what_is_longer_than_may_be_kept_is_refused_as_soon_as_that_is_known(
+    run: RunFiles, tmp_path: Path
+) -> None:
+    asked = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal asked
+        while True:
+            asked += 1
+            yield bytes(1000)
+
+    with pytest.raises(TooLarge, match="more than 5000 bytes"):
+        await run.up_to(5000).save("a.bin", "application/octet-stream", endless())
+    kept = await run.up_to(5000).save("b.bin", "application/octet-stream", bytes(5000))
+
+    assert asked == 6
+    assert kept.size == 5000
+    assert run.open(kept).size == 5000
+
+
+async def test_a_file_is_on_disk_with_the_folders_that_lead_to_it_before_its_id_is_given_out(
+    run: RunFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settled: list[tuple[Path, int]] = []
+    fsync = os.fsync
+
+    def watched(descriptor: int) -> None:
+        place = Path(f"/proc/self/fd/{descriptor}").readlink()
+        settled.append((place, place.stat().st_size if place.is_file() else 0))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    await run.save("a.bin", "application/octet-stream", bytes(7_000_000))
+
+    (file,) = [path for path in tmp_path.rglob("*") if path.is_file()]
+    root = tmp_path / "a folder & more" / "files"
+    assert settled == [(file, 7_000_000), *((folder, 0) for folder in (file.parent, file.parent.parent, root))]
+    assert file.parent.parent.parent == root
+
+
+async def test_of_kept_files_the_old_ones_go_and_then_the_oldest(run: RunFiles, files: Files) -> None:
+    other = await files.of("project", "other").save("a", "text/plain", b"12345")
+    kept = []
+    for number in range(4):
+        kept.append(await run.save(f"{number}", "text/plain", b"12345"))
+        backdate(files, run, kept[-1], hours=4 - number)
+
+    await run.trim(datetime.now(UTC) - timedelta(hours=3, minutes=30), 10)
+
+    assert [await is_there(run, file) for file in kept] == [False, False, True, True]
+    assert await is_there(files.of("project", "other"), other)
+
+
+def backdate(files: Files, run: RunFiles, file: File, *, hours: int) -> None:
+    """Make a file as old as that."""
+    store: Any = files._store
+    path = store.prefix / run.open(file)._path
+    then = (datetime.now(UTC) - timedelta(hours=hours)).timestamp()
+    os.utime(path, (then, then))
+
+
+async def is_there(run: RunFiles, file: File) -> bool:
+    try:
+        return bool(await read(run.open(file)))
+    except FileUnknown:
+        return False
+
+
+@pytest.mark.parametrize("encoding", ["hex", "base64"])
+@pytest.mark.parametrize("text", ["0", "zz", "=", "YQ", "a b "])
+async def test_contents_that_are_not_written_as_said_are_refused(run: RunFiles, encoding: str, text: str) -> None:
+    with pytest.raises(InvalidRequest, match=f"is not {encoding}"):
+        await run.receive({"name": "a", "data": text, "encoding": encoding})

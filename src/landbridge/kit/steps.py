@@ -88,14 +88,18 @@ class Workbench:
             caller=caller,
             integration=integration,
             selector=selector,
-            files=self._files.of(caller.project_id, run_id),
+            files=self.files(caller.project_id, run_id),
             proxy=self._proxy,
             clock=self._clock,
             checkpoint=Checkpoint(self._database, self._vault, self._clock, caller.project_id, run_id, step),
         )
 
+    def files(self, project_id: str, run_id: str) -> RunFiles:
+        """Return the files of a run."""
+        return self._files.of(project_id, run_id)
+
     async def clear(self, project_id: str, run_id: str) -> None:
         """Forget the files and checkpoints of a run that is over."""
         async with self._database.begin() as tx:
             await store.delete_checkpoints_of_run(tx, project_id, run_id)
-        await self._files.of(project_id, run_id).clear()
+        await self.files(project_id, run_id).clear()

@@ -34,13 +34,31 @@ _SIGNATURE_ONLY: Options = {  # the claims are checked here, with our clock and 
 }
 
 
+TOOLS_CLAIM = "urn:landbridge:tools"
+"""The claim of a token that is for tools alone: `{"readOnly": true, "only": ["ONEDRIVE_LIST_CONTENTS"]}`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Which tools may be used: all, or those that only read, or those that are named, in capitals."""
+
+    read_only: bool = False
+    only: frozenset[str] | None = None
+
+    def claims(self) -> dict[str, Any]:  # Any: JSON
+        """Return what a token claims that reaches so far: nothing special if that is everywhere."""
+        only = {} if self.only is None else {"only": sorted(self.only)}
+        return {TOOLS_CLAIM: {"readOnly": self.read_only, **only}} if self.read_only or only else {}
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A connected user of a project, until the token expires."""
+    """A connected user of a project, until the token expires; with a `reach` they may use tools and nothing else."""
 
     project_id: str
     user_id: str
     expires_at: datetime
+    reach: Reach | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +96,12 @@ class Access:
             self._forgotten += 1
             self._verified.clear()
 
-    async def user(self, project_id: str, token: str) -> Caller:
+    async def user(self, project_id: str, token: str, *, for_tools: bool = False) -> Caller:
         """Return whom a user token speaks for in a project.
 
         The token is a JWT that is signed by one of the project's keys with that key's own algorithm, and has `sub` and
-        `exp`; `aud`, if present, must name this project. Raises `Unauthenticated`, or `NotFound` for the project.
+        `exp`; `aud`, if present, must name this project. Raises `Unauthenticated`, or `NotFound` for the project, or
+        `Forbidden` for a token that is for tools alone, unless the caller comes for these.
         """
         if len(token) > _LONGEST_TOKEN:
             raise Unauthenticated("The user token is longer than any token of ours could be.")
@@ -95,6 +114,8 @@ class Access:
             caller = self._verify(await self._projects.facts(project_id), token)
             if forgotten == self._forgotten:  # else a key may have been revoked after the facts were read
                 self._verified.put(digest, caller)
+        if caller.reach is not None and not for_tools:
+            raise Forbidden("This token is for tools alone.")
         return caller
 
     async def operator(self, key: str) -> Operator:
@@ -114,7 +135,7 @@ class Access:
                 "The user token's `sub` must be a text of 1 to 255 characters without control characters."
             )
         self._check_audience(claims, project.id)
-        return Caller(project.id, user_id, min(expires_at, key.expires_at or expires_at) + LEEWAY)
+        return Caller(project.id, user_id, min(expires_at, key.expires_at or expires_at) + LEEWAY, _reach(claims))
 
     def _check_times(self, claims: dict[str, Any]) -> datetime:
         now, expires_at = self._clock.now(), _instant(claims, "exp")
@@ -171,6 +192,19 @@ def _claims(token: str, keys: list[SigningKeyRow]) -> tuple[dict[str, Any], Sign
         except (jwt.InvalidTokenError, RecursionError):
             raise Unauthenticated("The user token is not a JWT that can be read.") from None
     raise Unauthenticated("The user token is not signed by any active key of this project.")
+
+
+def _reach(claims: dict[str, Any]) -> Reach | None:
+    """Return which tools the token is for; what we do not understand of it must not widen it."""
+    if TOOLS_CLAIM not in claims:
+        return None
+    match claims[TOOLS_CLAIM]:
+        case dict() as said if said.keys() <= {"readOnly", "only"}:
+            read_only, only = said.get("readOnly", False), said.get("only")
+            is_list = only is None or (isinstance(only, list) and all(isinstance(name, str) for name in only))
+            if isinstance(read_only, bool) and is_list:
+                return Reach(read_only, None if only is None else frozenset(name.upper() for name in only))
+    raise Unauthenticated(f"The user token's `{TOOLS_CLAIM}` holds `readOnly` (a boolean) and `only` (names), no more.")
 
 
 def _instant(claims: dict[str, Any], name: str) -> datetime:

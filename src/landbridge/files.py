@@ -14,7 +14,7 @@ import contextlib
 import hashlib
 import json
 import secrets
-from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping, MutableMapping
 from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import obstore
+from cachetools import LRUCache
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -37,6 +38,7 @@ from landbridge.vault import Vault
 
 _PART = 5 << 20  # the least that S3 takes as one part of many
 _SIDE_BY_SIDE = 2
+_FOLDERS_REMEMBERED = 1000
 _HASHED_AT_ONCE = 1 << 20
 _PIECE = 2 << 20
 _CHUNK = 256 << 10  # small enough to be still in the processor's cache when it is hashed and encrypted
@@ -126,6 +128,7 @@ class Files:
     def __init__(self, store: ObjectStore, vault: Vault) -> None:
         self._store = store
         self._vault = vault
+        self._settled: MutableMapping[str, bool] = LRUCache(_FOLDERS_REMEMBERED)
 
     @classmethod
     def from_settings(cls, settings: Settings, vault: Vault) -> Self:
@@ -134,7 +137,7 @@ class Files:
 
     def of(self, project_id: str, run_id: str) -> "RunFiles":
         """Return the files of one run. A call that is no run is one of its own, with an id of its own."""
-        return RunFiles(self._store, self._vault, project_id, run_id)
+        return RunFiles(self._store, self._vault, project_id, run_id, self._settled)
 
     async def sweep(self, before: datetime) -> int:
         """Delete what was written before that instant, and return how many files that were."""
@@ -151,11 +154,14 @@ class Files:
 class RunFiles:
     """The files of one run of one project."""
 
-    def __init__(self, store: ObjectStore, vault: Vault, project_id: str, run_id: str) -> None:
+    def __init__(
+        self, store: ObjectStore, vault: Vault, project_id: str, run_id: str, settled: MutableMapping[str, bool]
+    ) -> None:
         self._store = store
         self._vault = vault
         self._folder = f"{project_id}/{hashlib.sha256(run_id.encode()).hexdigest()[:32]}"
         self._identity = f"files/{project_id}/{run_id}"
+        self._settled = settled
         self._longest: int | None = None
         self._set_aside: dict[str, File] = {}
 
@@ -183,10 +189,17 @@ class RunFiles:
                 await writer.write(chunk)
         with _translated():
             await writer.close()
-            if isinstance(self._store, LocalStore):
-                await asyncio.to_thread(settle, Path(str(self._store.prefix), path), levels=3)
+        await self._settle(path)
         sha256 = await digest.hex()
         return File(id=self._seal(path, size, sha256), name=name, mime_type=mime_type, size=size, sha256=sha256)
+
+    async def _settle(self, path: str) -> None:
+        """Wait until a file in a folder is on disk, and what leads to it; an object store has it when it says so."""
+        if isinstance(self._store, LocalStore):
+            levels = 1 if self._folder in self._settled else 3  # its folder, the project's, and that of all files
+            with _translated():
+                await asyncio.to_thread(settle, Path(str(self._store.prefix), path), levels=levels)
+            self._settled[self._folder] = True
 
     def open(self, file: File) -> Contents:
         """Return the contents behind a File's id, or raise `FileUnknown`; the rest of the File is not believed."""
@@ -247,6 +260,7 @@ class RunFiles:
 
     async def clear(self) -> None:
         """Delete all contents of the run; their ids open nothing from then on."""
+        self._settled.pop(self._folder, None)
         with _translated():
             async for page in obstore.list(self._store, prefix=self._folder):
                 await obstore.delete_async(self._store, [found["path"] for found in page])

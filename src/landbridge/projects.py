@@ -3,7 +3,7 @@
 import hashlib
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from ipaddress import IPv6Address
@@ -175,14 +175,16 @@ class Projects:
         async with self._database.begin() as tx:
             await store.revoke_signing_key(tx, project_id, key_id, self._clock.now())
 
-    async def user_token(self, project_id: str, user_id: str, lifetime: timedelta) -> str:
+    async def user_token(
+        self, project_id: str, user_id: str, lifetime: timedelta, claims: Mapping[str, Any] | None = None
+    ) -> str:
         """Return a token for trying out as `user_id`, signed by a key of its own that ends with it."""
         if not is_user_id(user_id):
             raise InvalidRequest("A user id has 1 to 255 characters, none of them control characters.")
         key, private = await self.create_signing_key(project_id, "ES256", lifetime=lifetime)
         now = self._clock.now()
-        claims = {"sub": user_id, "iat": now, "exp": now + lifetime, "aud": f"useparagon.com/{project_id}"}
-        return jwt.encode(claims, private, algorithm="ES256", headers={"kid": key.id})
+        usual = {"sub": user_id, "iat": now, "exp": now + lifetime, "aud": f"useparagon.com/{project_id}"}
+        return jwt.encode({**usual, **(claims or {})}, private, algorithm="ES256", headers={"kid": key.id})
 
     async def create_api_key(self, name: str, project_id: str | None = None) -> tuple[ApiKeyRow, str]:
         """Create a key of the management API, for one project or all; return it and its text, shown only now."""

@@ -210,8 +210,15 @@ class Process:
 
     def resident(self) -> int:
         """Return how many bytes of memory it holds."""
+        return self._memory("VmRSS")
+
+    def peak(self) -> int:
+        """Return how many bytes of memory it has held at most."""
+        return self._memory("VmHWM")
+
+    def _memory(self, kind: str) -> int:
         status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
-        found = re.search(r"VmRSS:\s+(\d+) kB", status)
+        found = re.search(rf"{kind}:\s+(\d+) kB", status)
         assert found
         return int(found[1]) * 1024
 

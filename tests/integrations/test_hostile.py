@@ -45,9 +45,12 @@ def is_clear(answer: Answer) -> str:
     """Return the code of an error that says what, which and what to do; fail if it is anything else."""
     assert 400 <= answer.status < 500, answer
     assert answer.headers["Content-Type"].startswith("application/json")
-    assert answer.json["meta"]["remedy"]
     for word in ("Traceback", "sqlalchemy", "site-packages", "SELECT "):
         assert word not in answer.body.decode()
+    if answer.json.keys() == {"jsonrpc", "id", "error"}:  # of the agents' protocol, which has a shape of its own
+        assert answer.json["error"]["message"]
+        return str(answer.json["error"]["code"])
+    assert answer.json["meta"]["remedy"]
     return answer.code
 
 

@@ -26,6 +26,7 @@ GET    /projects/{project_id}/sdk/integrations
 GET    /projects/{project_id}/triggers
 GET    /projects/{project_id}/actions
 POST   /projects/{project_id}/actions                                   {"action": "ONEDRIVE_LIST_FILES"}
+POST   /projects/{project_id}/mcp                                       {"jsonrpc": "2.0", "id": 1, "method": "ping"}
 GET    /v2/projects/{project_id}/sdk/actions/build-oauth
 GET    /projects/{project_id}/sdk/actions/session-id/{session_key}
 DELETE /projects/{project_id}/sdk/actions/session-id/{session_key}

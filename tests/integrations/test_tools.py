@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import json
+from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohttp
 import pytest
+from tests.integrations.conftest import Server
 from tests.integrations.landbridge import Place
 from tests.integrations.person import Answer, Person
+from yarl import URL
 
 NINE = {
     "ONEDRIVE_SAVE_FILE",
@@ -17,8 +24,9 @@ NINE = {
     "ONEDRIVE_SEARCH_FOLDERS",
     "ONEDRIVE_MOVE_FOLDER",
     "ONEDRIVE_DELETE_FOLDER",
+    "ONEDRIVE_DOWNLOAD_FILE",
 }
-"""Those of ActionKit's nine that are listed; `ONEDRIVE_DOWNLOAD_FILE` is Get File by another name."""
+"""What ActionKit has for OneDrive."""
 
 
 @pytest.fixture
@@ -98,6 +106,154 @@ async def test_a_file_is_saved_listed_and_downloaded_in_hexadecimal(landbridge: 
         "encoding": "hex",
         "data": b"hello".hex(),
     }
+
+
+async def post(person: Person, query: str = "", **options: Any) -> Answer:
+    return await person.send("POST", f"/projects/{person.project}/actions{query}", **options)
+
+
+def parts(contents: bytes, *, first: bool = False, **fields: str) -> aiohttp.FormData:
+    """Return a multipart body, the file in front of the rest or after it."""
+    form = aiohttp.FormData(quote_fields=False)
+    for name, text in ({} if first else fields).items():
+        form.add_field(name, text)
+    form.add_field("paragon-file", io.BytesIO(contents), filename="Größe.bin", content_type="application/x-thing")
+    for name, text in (fields if first else {}).items():
+        form.add_field(name, text)
+    return form
+
+
+@pytest.mark.parametrize("first", [True, False])
+async def test_a_file_comes_as_a_part_beside_the_parameters(landbridge: Place, first: bool) -> None:
+    person, _ = await landbridge.connected()
+    contents = bytes(range(256)) * 20_000  # 5 MB
+    fields = {"action": "ONEDRIVE_SAVE_FILE", "parameters": json.dumps({"folderPath": "Documents"})}
+
+    saved = await post(person, data=parts(contents, first=first, **fields))
+
+    assert saved.json["name"] == "Größe.bin"
+    assert saved.json["file"]["mimeType"]
+    assert (await person.call("/me/drive/root:/Documents/Gr%C3%B6%C3%9Fe.bin:/content")).body == contents
+
+
+async def test_a_file_comes_as_the_body_itself_and_goes_as_the_answer_itself(landbridge: Place) -> None:
+    person, _ = await landbridge.connected()
+    contents = bytes(range(256)) * 40_000  # 10 MB
+    query = URL.build(query={"action": "ONEDRIVE_SAVE_FILE", "parameters": '{"name": "a.bin"}'}).raw_query_string
+
+    saved = await post(person, f"?{query}", data=io.BytesIO(contents), headers={"Content-Type": "image/png"})
+    raw = {"X-Paragon-Use-Raw-Response": "true"}
+    asked = {"action": "ONEDRIVE_DOWNLOAD_FILE", "parameters": {"filePath": "a.bin"}}
+    fetched = await post(person, json=asked, headers=raw)
+    listed = await post(person, json={"action": "ONEDRIVE_LIST_CONTENTS"}, headers=raw)
+
+    assert saved.json["name"] == "a.bin"
+    assert (fetched.status, fetched.body == contents) == (200, True)
+    assert fetched.headers["Content-Disposition"] == "attachment; filename*=UTF-8''a.bin"
+    assert fetched.headers["Content-Length"] == str(len(contents))
+    assert "a.bin" in {item["name"] for item in listed.json["value"]}
+
+
+async def test_the_body_is_named_by_its_disposition(landbridge: Place) -> None:
+    person, _ = await landbridge.connected()
+    headers = {"Content-Disposition": "attachment; filename*=UTF-8''Gr%C3%B6%C3%9Fe.txt", "Content-Type": "text/plain"}
+
+    saved = await post(person, "?action=ONEDRIVE_SAVE_FILE", data=b"hello", headers=headers)
+
+    assert saved.json["name"] == "Größe.txt"
+
+
+@pytest.mark.parametrize("encoding", ["hex", "base64"])
+async def test_a_file_in_json_may_be_larger_than_any_other_body(landbridge: Place, encoding: str) -> None:
+    person, _ = await landbridge.connected()
+    contents = bytes(range(256)) * 12_000 + b"!"  # 3 MB
+    data = contents.hex() if encoding == "hex" else base64.b64encode(contents).decode()
+    file = {"encoding": encoding, "data": data, "name": "a.bin"}
+    body = json.dumps({"parameters": {"file": file}, "action": "ONEDRIVE_SAVE_FILE"}).replace("/", "\\/")  # as PHP does
+
+    saved = await post(person, data=io.BytesIO(body.encode()))
+
+    assert saved.json["name"] == "a.bin"
+    assert (await person.download("a.bin")).body == contents
+
+
+async def test_a_file_that_is_too_large_for_json_is_refused(landbridge: Place) -> None:
+    person, _ = await landbridge.connected()
+    await person.upload("large.bin", bytes((8 << 20) + 1))
+
+    refused = await use(person, "ONEDRIVE_DOWNLOAD_FILE", filePath="large.bin")
+
+    assert (refused.status, refused.code) == (413, "too_large")
+    assert "Fetch it through the proxy" in refused.json["message"]
+    assert [path for path in (landbridge.settings.data_dir / "files").rglob("*") if path.is_file()] == []
+
+
+FORM = "multipart/form-data; boundary=x"
+PART = b"--x\r\nContent-Disposition: form-data; name=%b\r\n\r\n{}\r\n"
+
+
+@pytest.mark.parametrize(
+    ("query", "kind", "body", "said"),
+    [
+        ("", FORM, b"--x\r\n", "ends before"),
+        ("", FORM, b"nonsense", "not well formed"),
+        ("", "multipart/form-data", b"--x--\r\n", "boundary"),
+        ("", FORM, PART % b"parameters" + PART % b"parameters" + b"--x--\r\n", "each once"),
+        ("", FORM, PART % b"other" + b"--x--\r\n", "other"),
+        ("", FORM, PART % b"parameters" + b"--x--\r\n", "no action"),
+        ("?action=ONEDRIVE_LIST_CONTENTS", "text/plain", b"hello", "takes no file"),
+        ("?action=ONEDRIVE_SAVE_FILE&parameters=nonsense", "text/plain", b"hello", "not JSON"),
+        (
+            "",
+            "application/json",
+            b'{"action": "ONEDRIVE_REQUEST", "parameters": {"path": "/me", "body": {"data": "%b"}}}',
+            "only the",
+        ),
+        ("", "application/json", b'{"other": "%b"}', "more than"),
+    ],
+)
+async def test_a_body_that_cannot_be_read_is_refused_in_plain_words(
+    landbridge: Place, query: str, kind: str, body: bytes, said: str
+) -> None:
+    person, _ = await landbridge.connected()
+    long = b"ab" * (600 << 10)
+
+    data = io.BytesIO(body.replace(b"%b", long))
+    answer = await post(person, query, data=data, headers={"Content-Type": kind})
+
+    assert answer.status in {400, 404, 413}
+    assert answer.code
+    assert said in answer.json["message"]
+
+
+async def test_files_of_any_size_pass_in_constant_memory(landbridge: Place, server: Server) -> None:
+    connected, _ = await landbridge.connected()
+    serving = server(landbridge.settings).ready()
+    person = connected.at(serving.url)
+    await person.upload("warm.bin", bytes(1 << 20))
+    await use(person, "ONEDRIVE_DOWNLOAD_FILE", filePath="warm.bin")
+    before, size = serving.resident(), 128 << 20
+    query = "?action=ONEDRIVE_SAVE_FILE&parameters=%7B%22name%22%3A%22raw.bin%22%7D"
+
+    async def hexadecimal() -> AsyncIterator[bytes]:
+        yield b'{"action": "ONEDRIVE_SAVE_FILE", "parameters": {"file": {"name": "hex.bin", "data": "'
+        for _ in range(size >> 19):
+            yield b"00" * (1 << 19)
+        yield b'"}}}'
+
+    form = parts(bytes(size), action="ONEDRIVE_SAVE_FILE", parameters='{"name": "part.bin"}')
+    bodies = [("", form), (query, io.BytesIO(bytes(size))), ("", hexadecimal())]
+    saved = [await post(person, where, data=body) for where, body in bodies]
+    asked = {"action": "ONEDRIVE_DOWNLOAD_FILE", "parameters": {"filePath": "hex.bin"}}
+    fetched = await post(person, json=asked, headers={"X-Paragon-Use-Raw-Response": "1"})
+
+    assert [(answer.json["name"], answer.json["size"]) for answer in saved] == [
+        ("part.bin", size),
+        ("raw.bin", size),
+        ("hex.bin", size),
+    ]
+    assert len(fetched.body) == size
+    assert serving.peak() - before < 48 << 20
 
 
 async def test_lists_are_paged_by_the_parameters_that_programs_know(landbridge: Place) -> None:

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.clock import START, FakeClock
 
-from landbridge.access import LEEWAY, Access, Operator, bearer
+from landbridge.access import LEEWAY, TOOLS_CLAIM, Access, Operator, Reach, bearer
 from landbridge.errors import Forbidden, NotFound, Unauthenticated
 from landbridge.projects import ProjectFacts, Projects
 from landbridge.settings import Settings
@@ -339,3 +339,41 @@ def test_an_api_key_of_one_project_manages_no_other_and_not_all() -> None:
         of_one.must_manage("globex")
     with pytest.raises(Forbidden):
         of_one.must_manage_all()
+
+
+@pytest.mark.parametrize(
+    ("claim", "reach"),
+    [
+        ({}, Reach()),
+        ({"readOnly": True}, Reach(read_only=True)),
+        ({"only": ["a_list", "B_SAVE"]}, Reach(only=frozenset({"A_LIST", "B_SAVE"}))),
+        ({"only": []}, Reach(only=frozenset())),
+    ],
+)
+async def test_a_token_for_tools_is_for_tools_alone(claim: dict[str, Any], reach: Reach) -> None:
+    token = EC.sign(None, **{TOOLS_CLAIM: claim})
+    access = World().access
+
+    caller = await access.user("acme", token, for_tools=True)
+
+    assert caller.reach == reach
+    with pytest.raises(Forbidden):
+        await access.user("acme", token)
+
+
+@pytest.mark.parametrize(
+    "claim", [True, [], "all", {"readonly": True}, {"readOnly": "yes"}, {"only": "A"}, {"only": [1]}]
+)
+async def test_a_claim_that_is_not_understood_widens_nothing(claim: Any) -> None:  # Any: JSON
+    with pytest.raises(Unauthenticated, match=TOOLS_CLAIM):
+        await World().access.user("acme", EC.sign(None, **{TOOLS_CLAIM: claim}), for_tools=True)
+
+
+@pytest.mark.parametrize(
+    "reach", [Reach(read_only=True), Reach(only=frozenset({"A"})), Reach(True, frozenset({"A", "B"}))]
+)
+async def test_what_a_reach_claims_is_that_reach(reach: Reach) -> None:
+    caller = await World().access.user("acme", EC.sign(None, **reach.claims()), for_tools=True)
+
+    assert caller.reach == reach
+    assert Reach().claims() == {}

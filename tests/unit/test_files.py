@@ -65,7 +65,7 @@ async def test_a_file_of_another_run_or_project_opens_nothing(
 @given(made_up=st.text(max_size=200) | st.binary(max_size=200).map(lambda raw: raw.hex()))
 def test_an_id_cannot_be_made_up(made_up: str) -> None:
     stranger: Any = None  # never reached: the id is refused first
-    run = RunFiles(stranger, VAULT, "project", "run")
+    run = RunFiles(stranger, VAULT, "project", "run", {})
 
     with pytest.raises(FileUnknown):
         run.open(File(id=made_up, name="a", mime_type="text/plain", size=1, sha256=""))
@@ -200,6 +200,9 @@ async def test_a_file_is_on_disk_with_the_folders_that_lead_to_it_before_its_id_
     root = tmp_path / "a folder & more" / "files"
     assert settled == [(file, 7_000_000), *((folder, 0) for folder in (file.parent, file.parent.parent, root))]
     assert file.parent.parent.parent == root
+    settled.clear()
+    await run.save("b.bin", "application/octet-stream", b"b")
+    assert [place for place, size in settled if not size] == [file.parent]
 
 
 async def test_of_kept_files_the_old_ones_go_and_then_the_oldest(run: RunFiles, files: Files) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from landbridge.access import Reach
 from landbridge.app import House
 from landbridge.cli.terminal import AsJson, ProjectId, done, err, group, in_house, out, show
 from landbridge.web.shapes import (
@@ -215,11 +216,13 @@ def user_token(
     user: Annotated[str, typer.Argument(help="The user's id in your product.")],
     project: ProjectId,
     hours: Annotated[float, typer.Option(min=0.02, max=24, help="How long it lasts.")] = 1,
+    read_only: Annotated[bool, typer.Option(help="For tools alone, and only those that read.")] = False,
+    tool: Annotated[list[str] | None, typer.Option(help="For tools alone, and only this one; may be repeated.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Print a token for trying out as a user; your product signs its own."""
-    lifetime = timedelta(hours=hours)
-    token = in_house(lambda house: house.projects.user_token(project, user, lifetime))
+    lifetime, reach = timedelta(hours=hours), Reach(read_only, frozenset(tool) if tool else None)
+    token = in_house(lambda house: house.projects.user_token(project, user, lifetime, reach.claims()))
     if as_json:
         show(TokenOut(token=token, expires_in=int(lifetime.total_seconds())), as_json)
     else:

@@ -14,6 +14,8 @@ def error_answer(error: LandbridgeError) -> tuple[int, Headers, bytes]:
     headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
     if isinstance(error, ProviderFailed) and error.retry_after is not None:
         headers.append((b"retry-after", str(max(1, math.ceil(error.retry_after.total_seconds()))).encode()))
+    if error.status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))  # RFC 9110 §15.5.2
     return error.status, headers, json.dumps(error.body()).encode()
 
 

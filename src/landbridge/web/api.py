@@ -9,7 +9,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 
-from landbridge.access import Operator, bearer
+from landbridge.access import Operator, Reach, bearer
 from landbridge.web.rooms import Rooms
 from landbridge.web.shapes import (
     ApiKeyIn,
@@ -166,5 +166,7 @@ def _add_user_routes(routes: APIRouter, rooms: Rooms) -> None:
     @routes.post("/projects/{project_id}/users/{user_id}/token", status_code=201, tags=["connections"])
     async def create_user_token(project_id: str, user_id: str, given: TokenIn) -> TokenOut:
         """Create a token for trying out as a user; products sign their own."""
-        token = await rooms.projects.user_token(project_id, user_id, timedelta(seconds=given.lifetime_seconds))
+        reach = Reach(given.read_only, None if given.tools is None else frozenset(given.tools))
+        lifetime = timedelta(seconds=given.lifetime_seconds)
+        token = await rooms.projects.user_token(project_id, user_id, lifetime, reach.claims())
         return TokenOut(token=token, expires_in=given.lifetime_seconds)

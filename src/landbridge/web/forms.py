@@ -14,10 +14,13 @@ from landbridge.web.rooms import Rooms
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
-async def caller_of(rooms: Rooms, request: Request) -> Caller:
-    """Return the connected user that calls a `/projects/{project_id}/…` route, or raise `Unauthenticated`."""
+async def caller_of(rooms: Rooms, request: Request, *, for_tools: bool = False) -> Caller:
+    """Return the connected user that calls a `/projects/{project_id}/…` route.
+
+    Raises `Unauthenticated`, and `Forbidden` for a token that is for tools alone on a route that is not `for_tools`.
+    """
     token = bearer(request.headers.get("authorization"))
-    return await rooms.access.user(request.path_params["project_id"], token)
+    return await rooms.access.user(request.path_params["project_id"], token, for_tools=for_tools)
 
 
 async def json_object(request: Request) -> dict[str, Any]:

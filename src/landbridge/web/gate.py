@@ -27,6 +27,9 @@ MOST_BODY_BYTES = 1 << 20
 """How long a body may be that is read whole: every one but a proxied one."""
 
 _PROJECT = re.compile(r"^/(?:v2/)?projects/([^/]{1,64})/")
+_WITH_FILES = re.compile(r"^/projects/[^/]{1,64}/(actions|mcp)$")
+"""Routes that bound their bodies themselves: files in them may have any size, and are not held."""
+
 _METHODS = b"GET, POST, PUT, PATCH, DELETE, HEAD"
 
 
@@ -35,6 +38,13 @@ class OriginNotAllowed(InvalidRequest):
 
     code = "origin_not_allowed"
     remedy = "Add the page's origin: `landbridge projects set ID --allow-origin ORIGIN`."
+
+
+class OriginForbidden(OriginNotAllowed):
+    """The same, to the page of an agent: its protocol asks for the status 403."""
+
+    code = "origin_forbidden"
+    status = 403
 
 
 class Gate:
@@ -64,7 +74,8 @@ class Gate:
             if ROUTE.match(scope["raw_path"]):
                 await self._proxied(scope, receive, answer)
             else:
-                await self._framework(scope, _bounded(receive), answer)
+                bounded = receive if _WITH_FILES.match(scope["path"]) else _bounded(receive)
+                await self._framework(scope, bounded, answer)
         except LandbridgeError as error:
             await answer.fail(error)
         except Exception:
@@ -86,16 +97,17 @@ class Gate:
             await answer.preflight(asked)
             return True
         if origin not in self._own_origins:
-            await self._check_origin(project_id, origin)
+            refused = OriginForbidden if scope["path"].endswith("/mcp") else OriginNotAllowed
+            await self._check_origin(project_id, origin, refused)
         return False
 
-    async def _check_origin(self, project_id: str, origin: str) -> None:
+    async def _check_origin(self, project_id: str, origin: str, refused: type[OriginNotAllowed]) -> None:
         try:
             facts = await self._rooms.projects.facts(project_id)
         except NotFound:
             return  # the route says so itself
         if origin not in facts.allowed_origins:
-            raise OriginNotAllowed(f"This project does not allow pages of {origin[:200]}.")
+            raise refused(f"This project does not allow pages of {origin[:200]}.")
 
 
 class _Answer:

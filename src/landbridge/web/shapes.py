@@ -193,9 +193,11 @@ class ConnectionOut(BaseModel):
 
 
 class TokenIn(Given):
-    """How long a token for trying out shall last."""
+    """How long a token for trying out shall last; with `read_only` or `tools` it is for these tools alone."""
 
     lifetime_seconds: int = Field(default=3600, ge=60, le=86_400)
+    read_only: bool = False
+    tools: list[str] | None = None
 
 
 class TokenOut(BaseModel):

@@ -10,7 +10,7 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 
 from landbridge import __version__
 from landbridge.errors import InvalidRequest, LandbridgeError, NotFound, TooLarge
-from landbridge.web import api, oauth, sdk, tools
+from landbridge.web import agents, api, oauth, sdk, tools
 from landbridge.web.answers import error_answer
 from landbridge.web.forms import referring_origin
 from landbridge.web.gate import Gate
@@ -29,7 +29,13 @@ def build(rooms: Rooms) -> Gate:
         docs_url=None,
         redoc_url=None,
     )
-    for router in (sdk.router(rooms), tools.router(rooms), oauth.router(rooms), api.router(rooms)):
+    for router in (
+        sdk.router(rooms),
+        tools.router(rooms),
+        agents.router(rooms),
+        oauth.router(rooms),
+        api.router(rooms),
+    ):
         framework.include_router(router)
     _add_portal(framework, rooms)
     _add_health(framework, rooms)

@@ -18,6 +18,7 @@ from landbridge.access import Access
 from landbridge.catalog import Catalog
 from landbridge.clock import Clock, SystemClock
 from landbridge.connections.accounts import Accounts
+from landbridge.connections.picker import Picker
 from landbridge.connections.sign_ins import SignIns
 from landbridge.connections.tokens import Tokens
 from landbridge.doctor.examination import Doctor
@@ -55,6 +56,7 @@ class House:
     accounts: Accounts
     tokens: Tokens
     sign_ins: SignIns
+    picker: Picker
     proxy: Proxy
     files: Files
     actions: Actions
@@ -121,6 +123,7 @@ def _build(settings: Settings, clock: Clock, database: Database, vault: Vault, o
         accounts=accounts,
         tokens=tokens,
         sign_ins=sign_ins,
+        picker=Picker(projects, tokens, microsoft),
         proxy=proxy,
         files=files_of_runs,
         actions=gather_actions(catalog),

@@ -236,13 +236,16 @@ class Projects:
         scopes: Sequence[str] | None = None,
         audience: str | None = None,
         is_active: bool | None = None,
+        file_picker: bool | None = None,
     ) -> IntegrationRow:
         """Configure an integration; what is not given stays. A new client secret replaces the older of two.
 
         Raises `NotFound`, and `InvalidRequest` with what is wrong or missing.
         """
         manifest = self._catalog.get(type_)
-        changes = _checked(manifest, client_id=client_id, scopes=scopes, audience=audience, is_active=is_active)
+        changes = _checked(manifest, client_id=client_id, scopes=scopes, audience=audience)
+        switches = {"is_active": is_active, "file_picker": file_picker}
+        changes |= {name: value for name, value in switches.items() if value is not None}
         now = self._clock.now()
         async with self._database.begin() as tx:
             await store.project(tx, project_id)
@@ -313,7 +316,6 @@ def _checked(
     client_id: str | None,
     scopes: Sequence[str] | None,
     audience: str | None,
-    is_active: bool | None,
 ) -> dict[str, Any]:  # Any: columns of an integration
     """Return the settings that are given, or raise `InvalidRequest` for the first that cannot be."""
     if unknown := manifest.unknown_scopes(scopes or ()):
@@ -324,7 +326,6 @@ def _checked(
         "client_id": None if client_id is None else _client_id(client_id),
         "scopes": None if scopes is None else sorted(set(scopes)),
         "audience": audience,
-        "is_active": is_active,
     }
     return {name: value for name, value in changes.items() if value is not None}
 

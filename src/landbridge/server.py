@@ -74,6 +74,7 @@ def rooms_of(house: House) -> Rooms:
         access=house.access,
         accounts=house.accounts,
         sign_ins=house.sign_ins,
+        picker=house.picker,
         proxy=house.proxy,
         actions=house.actions,
         workbench=house.workbench,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
 
+import aiohttp
 import pytest
 from tests.acceptance.stage import App, Project, Site
 
 if TYPE_CHECKING:
-    from playwright.async_api import BrowserContext
+    from playwright.async_api import BrowserContext, Route
 
 REQUEST = "return paragon.request('onedrive', {})"
 
@@ -216,6 +219,69 @@ async def test_the_account_is_described(context: BrowserContext, site: Site, pro
 
     assert account["providerData"]["email"] == "ada@contoso.example"
     assert "accountAuth" not in account
+
+
+PICKER = """
+window.picked = new Promise((settle) => {
+  window.picker = new paragon.ExternalFilePicker("onedrive", { onFileSelect: settle });
+});
+return window.picker.init();
+"""
+PICKER_PAGE = """<!doctype html><title>Picker</title><script>
+const asked = JSON.parse(new URLSearchParams(location.search).get("filePicker")).messaging;
+const { port1, port2 } = new MessageChannel();
+port1.onmessage = ({ data }) => {
+  if (data.type === "activate")
+    port1.postMessage({ type: "command", id: "1", data: { command: "pick", items: [{ name: "Notes.md" }] } });
+};
+window.opener.postMessage({ type: "initialize", channelId: asked.channelId }, asked.origin, [port2]);
+</script>"""
+
+
+@pytest.mark.parametrize(
+    ("account", "page"),
+    [
+        ("ada@contoso.example", "https://contoso-my.sharepoint.example/_layouts/15/FilePicker.aspx"),
+        ("mary@outlook.example", "https://onedrive.live.com/picker"),
+    ],
+)
+async def test_microsofts_file_picker_opens_on_the_users_own_drive(
+    context: BrowserContext, site: Site, project: Project, account: str, page: str
+) -> None:
+    """Microsoft's script and page are played here: they are outside, and no setting of the SDK leads elsewhere."""
+    await project.set_integration(file_picker=True, audience="common")
+    await project.connect("user-1", account)
+    app, posted = await App.visit(context, site.origin(), project), asyncio.Queue[str]()
+
+    async def picker(route: Route) -> None:
+        posted.put_nowait(route.request.post_data or "")
+        await route.fulfill(body=PICKER_PAGE, content_type="text/html")
+
+    await context.route(
+        "https://alcdn.msauth.net/**", lambda route: route.fulfill(body="", content_type="text/javascript")
+    )
+    await context.route(f"{page}?**", picker)
+
+    assert await app.do(PICKER) is True
+    await app.click("return window.picker.open()")
+    token = parse_qs(await posted.get())["access_token"][0]
+
+    assert (await app.do("return window.picked"))[0]["name"] == "Notes.md"
+    graph = f"{project.landbridge.sandbox.graph_url}/v1.0/me"
+    async with aiohttp.ClientSession() as http, http.get(graph, headers={"Authorization": f"Bearer {token}"}) as answer:
+        assert answer.status == 401, "the token is for the picker and not for Graph"
+
+
+async def test_no_token_reaches_a_page_unless_the_operator_lets_it(
+    context: BrowserContext, site: Site, project: Project
+) -> None:
+    app = await connected(context, site, project)
+
+    error = await app.fails("return paragon.getIntegrationAccount('onedrive', { includeAccountAuth: true })")
+
+    assert json.loads(error["message"])["code"] == "conflict"
+    assert "--file-picker" in json.loads(error["message"])["message"]
+    assert await app.do("return paragon.getUser().authenticated") is True
 
 
 async def test_a_user_sees_nothing_of_another_user(context: BrowserContext, site: Site, project: Project) -> None:

@@ -185,6 +185,9 @@ def set_integration(
         str | None, typer.Option(help="organizations, common (with personal accounts), consumers, or a tenant.")
     ] = None,
     active: Annotated[bool | None, typer.Option(help="Whether users may connect and call it.")] = None,
+    file_picker: Annotated[
+        bool | None, typer.Option(help="Whether pages may open Microsoft's file picker with the user's token.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Set an integration up, or change what is given."""
@@ -200,6 +203,7 @@ def set_integration(
             scopes=scopes.replace(",", " ").split() if scopes is not None else None,
             audience=audience,
             is_active=active,
+            file_picker=file_picker,
         )
         return await _integration(house, project, type_)
 

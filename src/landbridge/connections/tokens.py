@@ -120,6 +120,17 @@ class Tokens:
             self._renewal(opened)
         return opened
 
+    async def lend(self, opened: Opened, scopes: Sequence[str]) -> Grant:
+        """Return a token of the same grant for another audience; the connection's own tokens stay as they are.
+
+        The refresh token that comes with it is not kept: Microsoft goes on honouring the one that was used
+        (https://learn.microsoft.com/entra/identity-platform/refresh-tokens).
+        Raises `GrantLost` if the grant does not reach that far, and what `open` raises.
+        """
+        active = await self._projects.active(opened.project_id, opened.integration)
+        kept = self._tokens(await self._row(opened.project_id, opened.connection_id))
+        return await self._microsoft.refresh(active.app, refresh_token=kept["refresh_token"], scopes=scopes)
+
     async def renew(self, opened: Opened) -> Opened:
         """Return a newer token than `opened`, which the provider refused; `opened` itself if that is brand new."""
         if self._clock.now() - opened.refreshed_at < _YOUNG:

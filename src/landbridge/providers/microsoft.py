@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import jwt
 
@@ -211,6 +211,19 @@ class Microsoft:
             "kind": "personal" if tenant == PERSONAL_TENANT else "organization",
         }
         return Account(f"{tenant}:{subject}", tenant, {key: value for key, value in details.items() if value})
+
+    async def drive_origin(self, access_token: str) -> str | None:
+        """Return the origin at which a work account's own drive is; None for a personal one, whose has none of its own.
+
+        Raises `ProviderFailed` if Graph does not say.
+        """
+        url = f"{self._graph_url}/v1.0/me/drive?$select=driveType,webUrl"
+        answer = await self._outbound.call("GET", url, headers={"Authorization": f"Bearer {access_token}"})
+        drive = answer.json()
+        if answer.status != 200 or not isinstance(drive, dict):
+            raise ProviderFailed("Microsoft does not say where this user's drive is.", meta={"status": answer.status})
+        page = urlsplit(str(drive.get("webUrl")))
+        return None if drive.get("driveType") == "personal" else f"{page.scheme}://{page.netloc}"
 
     def failure(self, answer: Answer) -> ProviderFailed:
         """Return the error that an unsuccessful answer of the token endpoint stands for.

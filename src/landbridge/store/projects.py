@@ -60,6 +60,7 @@ class IntegrationRow:
     is_active: bool
     created_at: datetime
     updated_at: datetime
+    file_picker: bool = False
 
 
 @dataclass(frozen=True, slots=True)

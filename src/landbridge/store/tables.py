@@ -19,6 +19,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
 )
 
 metadata = MetaData(
@@ -103,6 +104,7 @@ integrations = Table(
     Column("scopes", JSON, nullable=False),
     Column("audience", String(200), nullable=False),
     Column("is_active", Boolean, nullable=False),
+    Column("file_picker", Boolean, nullable=False, server_default=false()),
     _instant("created_at"),
     _instant("updated_at"),
     UniqueConstraint("project_id", "type"),

@@ -147,6 +147,7 @@ def _add_integration_routes(routes: APIRouter, rooms: Rooms) -> None:
             scopes=given.scopes,
             audience=given.audience,
             is_active=given.is_active,
+            file_picker=given.file_picker,
         )
         return await shown(project_id, type)
 

@@ -6,6 +6,7 @@ from landbridge.access import Access
 from landbridge.catalog import Catalog
 from landbridge.clock import Clock
 from landbridge.connections.accounts import Accounts
+from landbridge.connections.picker import Picker
 from landbridge.connections.sign_ins import SignIns
 from landbridge.kit import Actions, Workbench
 from landbridge.projects import Projects
@@ -27,6 +28,7 @@ class Rooms:
     access: Access
     accounts: Accounts
     sign_ins: SignIns
+    picker: Picker
     proxy: Proxy
     actions: Actions
     workbench: Workbench

@@ -127,7 +127,11 @@ def _add_credential_routes(routes: APIRouter, rooms: Rooms) -> None:
         found = await rooms.accounts.list(caller, type_)
         chosen = await rooms.accounts.get(caller, selector, type_) if selector else found[0] if found else None
         account = chosen.connection.account if chosen else {}
-        return JSONResponse({**_integration(row, rooms.catalog.get(type_)), "providerData": account})
+        shown = {**_integration(row, rooms.catalog.get(type_)), "providerData": account}
+        if request.query_params.get("includeAccountAuth") == "true":
+            given = await rooms.picker.admit(caller, type_, selector)
+            shown["accountAuth"] = {"OAUTH_ACCESS_TOKEN": given.access_token, "DOMAIN": given.drive_origin}
+        return JSONResponse(shown, headers={"Cache-Control": "no-store"})
 
     @routes.get(base + "/{selector}")
     async def credential(request: Request, selector: str) -> JSONResponse:

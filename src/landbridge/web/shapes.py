@@ -119,6 +119,9 @@ class IntegrationIn(Given):
         default=None, max_length=200, description="`organizations`, `common`, `consumers`, or a tenant's id or domain."
     )
     is_active: bool | None = None
+    file_picker: bool | None = Field(
+        default=None, description="Whether pages may open Microsoft's file picker, which is given a token of the user."
+    )
 
 
 class ClientSecretOut(BaseModel):
@@ -140,6 +143,7 @@ class IntegrationOut(BaseModel):
     scopes: list[str]
     audience: str
     is_active: bool
+    file_picker: bool
     updated_at: datetime
 
     @classmethod
@@ -157,6 +161,7 @@ class IntegrationOut(BaseModel):
             scopes=row.scopes,
             audience=row.audience,
             is_active=row.is_active,
+            file_picker=row.file_picker,
             updated_at=row.updated_at,
         )
 

@@ -11,7 +11,7 @@ from msgraph_sandbox.graph.sharing import role_of
 from msgraph_sandbox.graph.visit import Visit
 from msgraph_sandbox.http import Request
 from msgraph_sandbox.identity.claims import challenge
-from msgraph_sandbox.identity.tokens import AccessGrant, Issuer
+from msgraph_sandbox.identity.tokens import GRAPH_AUDIENCE, AccessGrant, Issuer
 
 # Copying needs a token that writes, and an item that may be read.
 Need = Literal["read", "write", "copy"]
@@ -35,6 +35,8 @@ def authenticate(request: Request, issuer: Issuer, login_origin: str) -> AccessG
     grant = issuer.access.get(token)
     if grant is None:
         raise _unauthorized(_malformed(token), login_origin)
+    if grant.audience != GRAPH_AUDIENCE:
+        raise _unauthorized("Access token validation failure. Invalid audience.", login_origin)
     if grant.expires <= issuer.clock.now():
         personal = grant.user is not None and grant.user.personal
         reason = "CompactToken validation failed with reason code: 80049228." if personal else _EXPIRED

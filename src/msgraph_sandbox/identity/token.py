@@ -150,6 +150,8 @@ class TokenEndpoint:
             raise SignInRefused(9002313, error="invalid_grant")
         self._check_alive(grant, application)
         self._check_user(grant.user, application)
+        if audience := _drive_host(grant.user, form.get("scope", "")):
+            return self._for_drive(application, grant, audience, form["scope"])
         scopes = grant.scopes
         if form.get("scope", "").strip():
             asked = parse_scopes(form["scope"], application)
@@ -162,6 +164,20 @@ class TokenEndpoint:
         return self._tokens(
             request, application, grant.user, scopes, form, refreshable=grant.scopes | scopes, parent=grant
         )
+
+    def _for_drive(self, application: Application, grant: RefreshGrant, audience: str, scope: str) -> Json:
+        """Return a token for the host of the user's own drive; every application here may have one."""
+        user = grant.user
+        token, life = self.issuer.access_token(user, application, user.tenant.id, frozenset(), audience=audience)
+        refresh = self.issuer.refresh_token(user, application.client_id, grant.scopes, parent=grant, spa=grant.spa)
+        return {
+            "token_type": "Bearer",
+            "scope": scope,
+            "expires_in": life,
+            "ext_expires_in": life,
+            "access_token": token,
+            "refresh_token": refresh,
+        }
 
     def _check_alive(self, grant: RefreshGrant, application: Application) -> None:
         valid_from, issued = grant.user.tokens_valid_from, _iso7(grant.issued)
@@ -267,6 +283,17 @@ def credentials(request: Request, form: Form) -> tuple[str, str | None]:
     except ValueError:
         raise SignInRefused(9002313) from None
     return unquote_plus(client_id), unquote_plus(secret)
+
+
+def _drive_host(user: User, scope: str) -> str | None:
+    """Return whom a token with this scope is for, if it is for the file picker on the user's own drive.
+
+    https://learn.microsoft.com/onedrive/developer/controls/file-pickers
+    """
+    if user.personal:
+        return "https://onedrive.live.com" if scope in {"OneDrive.ReadOnly", "OneDrive.ReadWrite"} else None
+    host = f"https://{user.tenant.label}-my.sharepoint.example"
+    return host if scope == f"{host}/.default" else None
 
 
 def _required(form: Form, name: str) -> str:

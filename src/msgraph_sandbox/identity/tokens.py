@@ -32,6 +32,9 @@ from msgraph_sandbox.switches import Switches
 REMEMBERED = timedelta(days=1)
 
 
+GRAPH_AUDIENCE = "https://graph.microsoft.com"
+
+
 @dataclass(frozen=True, slots=True)
 class AccessGrant:
     """What an access token stands for. `user` is None for an app-only token, whose power is in `roles`."""
@@ -45,6 +48,8 @@ class AccessGrant:
     expires: datetime
     # Whether the client can take a claims challenge.
     capable: bool = False
+    # Whom the token is for: Graph, or the host of the user's own drive.
+    audience: str = GRAPH_AUDIENCE
 
     @property
     def challenged(self) -> datetime | None:
@@ -173,12 +178,14 @@ class Issuer:
         scopes: frozenset[str],
         *,
         capable: bool = False,
+        audience: str = GRAPH_AUDIENCE,
     ) -> tuple[str, int]:
         """Return an access token and its life in whole seconds, one less than its true life, as Microsoft says 3599."""
         now = self.clock.now()
         life = self._life(user, capable)
         roles = frozenset() if user else frozenset(application.roles)
-        grant = AccessGrant(user, application, tenant_id, scopes, roles, now, now + timedelta(seconds=life), capable)
+        expires = now + timedelta(seconds=life)
+        grant = AccessGrant(user, application, tenant_id, scopes, roles, now, expires, capable, audience)
         token = opaque("EwB", 900) if user and user.personal else self._signed_access(grant)
         self._forget_expired(now)
         self.access[token] = grant
@@ -198,7 +205,7 @@ class Issuer:
 
     def _signed_access(self, grant: AccessGrant) -> str:
         claims: dict[str, Any] = {
-            "aud": "https://graph.microsoft.com",
+            "aud": grant.audience,
             "iss": f"https://sts.windows.net/{grant.tenant_id}/",
             "iat": int(grant.issued.timestamp()),
             "nbf": int(grant.issued.timestamp()),

@@ -564,11 +564,11 @@ async def test_what_nobody_expected_is_told_in_the_documented_shape_and_not_how_
     person = await landbridge.person()
 
     async def stumbles(*_: object) -> None:
-        raise RuntimeError("the secret is 42")
+        raise RuntimeError("the secret is swordfish")
 
     monkeypatch.setattr(landbridge.house.accounts, "user", stumbles)
     answer = await person.sdk("GET", "/me")
 
     assert (answer.status, answer.code) == (500, "internal_error")
     assert answer.json["meta"]["requestId"]
-    assert "42" not in answer.body.decode()
+    assert "swordfish" not in answer.body.decode()

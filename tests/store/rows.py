@@ -11,8 +11,10 @@ from landbridge.store.checkpoints import CheckpointRow
 from landbridge.store.connections import ConfigurationRow, ConnectionRow, UserRow
 from landbridge.store.database import Database
 from landbridge.store.projects import ApiKeyRow, ClientSecretRow, IntegrationRow, ProjectRow, SigningKeyRow
+from landbridge.store.runs import QUEUED, RunRow
 from landbridge.store.sign_ins import NonceRow, SignInRow
 from landbridge.store.tables import metadata
+from landbridge.store.workflows import SecretRow
 
 Row = TypeVar("Row")
 
@@ -84,6 +86,17 @@ def checkpoint(of: ProjectRow, **changes: Any) -> CheckpointRow:
 def nonce(of: ProjectRow, **changes: Any) -> NonceRow:
     owner = {"project_id": of.id, "user_id": "ann", "integration": "onedrive"}
     return _row(NonceRow, changes, hash=_id(), created_at=START, expires_at=START, **owner)
+
+
+def secret(of: ProjectRow, **changes: Any) -> SecretRow:
+    return _row(SecretRow, changes, id=_id(), project_id=of.id, name="API_KEY", sealed=b"\x01sealed", created_at=START)
+
+
+def run(of: ProjectRow, **changes: Any) -> RunRow:
+    what = {"workflow_id": "workflow", "version_id": "version", "trigger": "request", "trace_id": _id()}
+    whose = {"project_id": of.id, "user_id": "ann", "integration": "onedrive"}
+    place = {"connection_id": None, "configuration_id": None, "state": QUEUED, "due_at": START, "created_at": START}
+    return _row(RunRow, changes, id=_id(), sealed_input=b"\x01sealed", **what, **whose, **place)
 
 
 async def count(database: Database, table: str) -> int:

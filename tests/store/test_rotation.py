@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import LargeBinary
@@ -11,10 +12,11 @@ from tests.store.conftest import Opener
 
 from landbridge.errors import Misconfigured, VaultFailed
 from landbridge.rotation import follow, rotate
-from landbridge.store import checkpoints, connections, projects, sealed, sign_ins
+from landbridge.store import checkpoints, connections, projects, runs, sealed, sign_ins, workflows
 from landbridge.store.connections import ConnectionRow
 from landbridge.store.database import Database
 from landbridge.store.projects import ProjectRow
+from landbridge.store.runs import RunRow
 from landbridge.store.sealed import SEALED, identity
 from landbridge.store.tables import metadata
 from landbridge.vault import KeyFile, KeyRing, KeySetting, Vault, key_id
@@ -53,6 +55,17 @@ async def _seal_one_of_each(database: Database, vault: Vault, project: ProjectRo
         await checkpoints.put_checkpoint(tx, replace(checkpoint, sealed=value))
         value = vault.seal(b"the verifier", identity("sign_ins", project.id, sign_in.id))
         await sign_ins.insert_sign_in(tx, replace(sign_in, sealed_secrets=value))
+        own = rows.secret(project)
+        value = vault.seal(b"the project's secret", identity("project_secrets", project.id, own.id))
+        await workflows.put_secret(tx, replace(own, sealed=value))
+        await runs.insert_runs(tx, [_run_of_secrets(vault, project)])
+
+
+def _run_of_secrets(vault: Vault, project: ProjectRow) -> RunRow:
+    row = rows.run(project)
+    columns = ("sealed_input", "sealed_carry", "sealed_output", "sealed_response")
+    values: dict[str, Any] = {c: vault.seal(c.encode(), identity("runs", project.id, row.id)) for c in columns}
+    return replace(row, **values)
 
 
 async def _sealed(database: Database) -> AsyncIterator[tuple[str, bytes]]:
@@ -87,7 +100,7 @@ async def test_after_a_rotation_a_new_key_wraps_every_secret_and_all_of_them_ope
     assert (rotated.rewrapped, rotated.unreadable) == (len(SEALED), ())
     assert rotated.key_id == vault.ring.primary != before
     assert await _keys_in_use(database) == {rotated.key_id}
-    assert await _secrets(database, vault) == {b"tokens of 0", b"the client secret", b"the verifier", b"the upload url"}
+    assert len(await _secrets(database, vault)) == len(SEALED)
 
 
 async def test_more_rows_than_a_page_are_rotated_and_progress_is_told(

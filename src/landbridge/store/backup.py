@@ -7,7 +7,8 @@ The file is gzip around JSON, one value a line: a header, the rows, and a footer
     {"rows": {"projects": 1, …}, "sha256": "of every byte above, before compression"}
 
 Bytes are base64 and instants ISO 8601. What the vault sealed stays sealed: without the key ring, which is never in it,
-a backup gives no token away, and brings none back. News for caches (`revisions`) is not copied.
+a backup gives no token away, and brings none back. News for caches (`revisions`) and who works (`workers`) are not
+copied; runs that were under way are taken up again from the last step that their row tells of.
 """
 
 import base64
@@ -32,11 +33,11 @@ from landbridge import __version__
 from landbridge.disk import written_whole
 from landbridge.errors import BackupFailed
 from landbridge.store.database import EVERYTHING, Database, Transaction, latest_migration
-from landbridge.store.tables import Instant, metadata, revisions
+from landbridge.store.tables import Instant, metadata, revisions, workers
 
 FORMAT = "landbridge-backup/1"
 
-_TABLES = tuple(table for table in metadata.sorted_tables if table is not revisions)
+_TABLES = tuple(table for table in metadata.sorted_tables if table not in (revisions, workers))
 _BY_NAME = {table.name: table for table in _TABLES}
 _AT_ONCE = 200
 

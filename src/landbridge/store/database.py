@@ -12,10 +12,12 @@ import structlog
 from sqlalchemy import (
     Connection,
     CursorResult,
+    Engine,
     Executable,
     Result,
     Row,
     Table,
+    create_engine,
     delete,
     event,
     func,
@@ -43,6 +45,9 @@ EVERYTHING = "everything"
 
 _NEWS_KEPT = timedelta(hours=1)
 _STREAMED_AT_ONCE = 200
+_IDLE, _IDLE_MILLISECONDS = "idle_in_transaction_session_timeout", "5000"
+"""After which PostgreSQL ends a transaction whose process was stopped, with the locks that others wait for."""
+
 _REVISION_LOCK = 0x6C616E64  # serialises writers of revisions on PostgreSQL, so that a later number never shows first
 
 
@@ -76,6 +81,16 @@ class Transaction:
             names = ", ".join(f'"{table.name}"' for table in tables)
             await self._connection.execute(text(f"LOCK TABLE {names} IN EXCLUSIVE MODE"))
 
+    async def take_turn(self, key: int) -> None:
+        """Let nobody else with the same key past here until the end; on SQLite that is so anyway."""
+        if not self.is_sqlite:
+            await self._connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether this is SQLite, which lacks some functions and has others."""
+        return self._connection.dialect.name == "sqlite"
+
     def touch(self, *scopes: str) -> None:
         """Have every process forget what it cached under `scopes` (`project:…`, `user:…`, `connection:…`, all)."""
         self.scopes.extend(scopes)
@@ -83,8 +98,7 @@ class Transaction:
     async def _write_revisions(self) -> None:
         if not self.scopes:
             return
-        if self._connection.dialect.name == "postgresql":
-            await self._connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _REVISION_LOCK})
+        await self.take_turn(_REVISION_LOCK)
         now = self._clock.now()
         await self._connection.execute(insert(revisions), [{"scope": scope, "at": now} for scope in self.scopes])
 
@@ -105,7 +119,13 @@ class Database:
         if url.get_backend_name() == "sqlite":
             return cls(_sqlite_engine(url, settings), clock)
         engine = create_async_engine(
-            url, pool_size=10, max_overflow=10, pool_pre_ping=True, pool_timeout=10, hide_parameters=True
+            url,
+            pool_size=10,
+            max_overflow=10,
+            pool_pre_ping=True,
+            pool_timeout=10,
+            hide_parameters=True,
+            connect_args={"server_settings": {_IDLE: _IDLE_MILLISECONDS}},
         )
         return cls(engine, clock)
 
@@ -136,6 +156,7 @@ class Database:
                 await connection.execution_options(reads_only=True)
                 if connection.dialect.name == "postgresql":
                     await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+                    await connection.execute(text(f"SET LOCAL {_IDLE} = 0"))  # it holds no lock that others wait for
                 yield Transaction(connection, self.clock)
 
     def on_change(self, forget: Callable[[str], None]) -> None:
@@ -232,6 +253,28 @@ def engine_url(url: str) -> URL:
     if "sslmode" in query:
         query["ssl"] = query.pop("sslmode")
     return parsed.set(drivername="postgresql+asyncpg", query=query)
+
+
+def journal_engine(settings: Settings) -> Engine:
+    """Return the durable engine's own door, since it speaks SQL itself: to a file beside ours, or to our database."""
+    url = make_url(settings.effective_database_url)
+    if url.get_backend_name() != "sqlite":
+        url = url.set(drivername="postgresql+psycopg")
+        options = {"options": f"-c {_IDLE}={_IDLE_MILLISECONDS}"}
+        return create_engine(url, pool_size=16, pool_pre_ping=True, hide_parameters=True, connect_args=options)
+    assert url.database
+    path = Path(url.database).with_suffix(".journal.db")
+    path.touch(mode=0o600)
+    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 30}, hide_parameters=True)
+
+    @event.listens_for(engine, "connect")
+    def set_up(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = "IMMEDIATE"
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(f"PRAGMA synchronous={settings.sqlite_synchronous}")
+        connection.execute("PRAGMA foreign_keys=ON")
+
+    return engine
 
 
 def latest_migration() -> str:

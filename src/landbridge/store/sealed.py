@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import Column, ColumnElement, LargeBinary, and_, func, literal, select, update
 
 from landbridge.store.database import Transaction
-from landbridge.store.tables import checkpoints, client_secrets, connections, sign_ins
+from landbridge.store.tables import checkpoints, client_secrets, connections, project_secrets, runs, sign_ins
 
 SealedColumn = Column[bytes]
 
@@ -14,6 +14,11 @@ SEALED: tuple[SealedColumn, ...] = (
     connections.c.sealed_tokens,
     sign_ins.c.sealed_secrets,
     checkpoints.c.sealed,
+    project_secrets.c.sealed,
+    runs.c.sealed_input,
+    runs.c.sealed_carry,
+    runs.c.sealed_output,
+    runs.c.sealed_response,
 )
 """Every sealed column. A new one belongs here, or a rotation of keys leaves it behind; a test compares the names."""
 

@@ -227,6 +227,125 @@ checkpoints = Table(
     Index(None, "updated_at"),
 )
 
+workflows = Table(
+    "workflows",
+    metadata,
+    _id(primary_key=True),
+    _project(),
+    Column("integration", String(64), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("draft", JSON, nullable=False),
+    Column("draft_number", Integer, nullable=False),
+    Column("deployed_version_id", String(36), nullable=True),
+    Column("is_hidden", Boolean, nullable=False),
+    Column("is_default_enabled", Boolean, nullable=False),
+    Column("permissions", JSON, nullable=True),
+    _instant("created_at"),
+    _instant("updated_at"),
+    Index(None, "project_id", "integration"),
+)
+
+workflow_versions = Table(
+    "workflow_versions",
+    metadata,
+    _id(primary_key=True),
+    _project(),
+    Column("workflow_id", String(36), ForeignKey("workflows.id", ondelete="CASCADE"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("definition", JSON, nullable=False),
+    _instant("created_at"),
+    UniqueConstraint("workflow_id", "number"),
+)
+
+app_events = Table(
+    "app_events",
+    metadata,
+    _id(primary_key=True),
+    _project(),
+    Column("name", String(200), nullable=False),
+    Column("example", JSON, nullable=False),
+    Column("schema", JSON, nullable=True),
+    _instant("created_at"),
+    UniqueConstraint("project_id", "name"),
+)
+
+project_secrets = Table(
+    "project_secrets",
+    metadata,
+    _id(primary_key=True),
+    _project(),
+    Column("name", String(200), nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    _instant("created_at"),
+    UniqueConstraint("project_id", "name"),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", String(255), primary_key=True),
+    _project(),
+    Column("workflow_id", String(36), nullable=False),
+    Column("version_id", String(36), nullable=False),
+    Column("user_id", String(255), nullable=False),
+    Column("integration", String(64), nullable=False),
+    Column("connection_id", String(36), nullable=True),
+    Column("configuration_id", String(36), nullable=True),
+    Column("trigger", String(32), nullable=False),
+    Column("trace_id", String(36), nullable=False),
+    Column("replay_of", String(255), nullable=True),
+    Column("parent_id", String(255), nullable=True),
+    Column("parent_step", String(64), nullable=True),
+    Column("item_index", Integer, nullable=True),
+    Column("open_children", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("waits_for", String(32), nullable=True),
+    _instant("due_at", nullable=True),
+    Column("leg", Integer, nullable=False),
+    Column("worker_id", String(36), nullable=True),
+    Column("is_cancelling", Boolean, nullable=False),
+    Column("tasks", Integer, nullable=False),
+    Column("sealed_input", LargeBinary, nullable=False),
+    Column("sealed_carry", LargeBinary, nullable=True),
+    Column("sealed_output", LargeBinary, nullable=True),
+    Column("sealed_response", LargeBinary, nullable=True),
+    Column("error", JSON, nullable=True),
+    _instant("created_at"),
+    _instant("started_at", nullable=True),
+    _instant("finished_at", nullable=True),
+    Index(None, "state", "due_at"),
+    Index(None, "project_id", "created_at", "id"),
+    Index(None, "workflow_id", "created_at"),
+    Index(None, "parent_id", "parent_step", "item_index"),
+    Index(None, "worker_id"),
+    Index(None, "finished_at"),
+)
+
+run_steps = Table(
+    "run_steps",
+    metadata,
+    Column("run_id", String(255), ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("step", String(64), primary_key=True),
+    Column("position", Integer, nullable=False),
+    Column("type", String(32), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    _instant("started_at"),
+    _instant("finished_at", nullable=True),
+    Column("input", JSON, nullable=True),
+    Column("output", JSON, nullable=True),
+    Column("error", JSON, nullable=True),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    _id(primary_key=True),
+    Column("host", String(255), nullable=False),
+    Column("beats", BigInteger, nullable=False),
+    _instant("started_at"),
+)
+
 revisions = Table(
     "revisions",
     metadata,

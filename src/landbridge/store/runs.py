@@ -1,0 +1,277 @@
+"""Queries on runs: the agenda of what is due, who works on it, and what became of it.
+
+A run that waits is a row with a `due_at` and nothing else. A worker claims it, works on one leg of it, and writes what
+came of the leg over exactly the row that it claimed: whoever lost the claim meanwhile writes nothing.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Integer, and_, delete, func, insert, literal, or_, select, update
+
+from landbridge.store.database import Transaction
+from landbridge.store.tables import runs, values_of, workers
+
+QUEUED, RUNNING, WAITING, PAUSED, HELD = "queued", "running", "waiting", "paused", "held"
+SUCCEEDED, FAILED, CANCELLED = "succeeded", "failed", "cancelled"
+
+DUE = (QUEUED, WAITING, PAUSED)
+OVER = (SUCCEEDED, FAILED, CANCELLED)
+
+_CLAIMS = 0x72756E73  # serialises claims on PostgreSQL, so that limits hold between workers
+_LOOKED_THROUGH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """One execution of a workflow's version, or of one item of a fan-out in it (then it has a parent)."""
+
+    id: str
+    project_id: str
+    workflow_id: str
+    version_id: str
+    user_id: str
+    integration: str
+    connection_id: str | None
+    configuration_id: str | None
+    trigger: str
+    trace_id: str
+    state: str
+    due_at: datetime | None
+    sealed_input: bytes
+    created_at: datetime
+    replay_of: str | None = None
+    parent_id: str | None = None
+    parent_step: str | None = None
+    item_index: int | None = None
+    open_children: int = 0
+    waits_for: str | None = None
+    leg: int = 0
+    worker_id: str | None = None
+    is_cancelling: bool = False
+    tasks: int = 0
+    sealed_carry: bytes | None = None
+    sealed_output: bytes | None = None
+    sealed_response: bytes | None = None
+    error: dict[str, Any] | None = None  # Any: JSON
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many runs may be under way at once: for one project, and for one connection."""
+
+    per_project: int
+    per_connection: int
+
+
+async def insert_runs(tx: Transaction, rows: Sequence[RunRow]) -> None:
+    """Write runs onto the agenda; those that are on it already, from the same cause, stay as they are."""
+    if not rows:
+        return
+    known = set((await tx.execute(select(runs.c.id).where(runs.c.id.in_([row.id for row in rows])))).scalars())
+    if fresh := [values_of(row) for row in rows if row.id not in known]:
+        await tx.execute(insert(runs), fresh)
+
+
+async def run(tx: Transaction, run_id: str) -> RunRow | None:
+    """Return a run."""
+    found = (await tx.execute(select(runs).where(runs.c.id == run_id))).one_or_none()
+    return RunRow(**found._mapping) if found else None
+
+
+async def is_any_due(tx: Transaction, now: datetime) -> bool:
+    """Return whether there is anything to claim, at the cost of one look into an index."""
+    due = select(literal(1)).where(runs.c.state.in_(DUE), runs.c.due_at <= now).limit(1)
+    return (await tx.execute(due)).first() is not None
+
+
+async def claim(tx: Transaction, worker_id: str, now: datetime, *, most: int, limits: Limits) -> list[RunRow]:
+    """Give a worker up to `most` runs that are due: each project in turn, and in it each user in turn."""
+    await tx.take_turn(_CLAIMS)
+    chosen = await _choose(tx, now, most, limits)
+    if not chosen:
+        return []
+    await tx.execute(
+        update(runs)
+        .where(runs.c.id.in_(chosen))
+        .values(
+            state=RUNNING,
+            worker_id=worker_id,
+            waits_for=None,
+            due_at=None,
+            leg=runs.c.leg + 1,
+            started_at=func.coalesce(runs.c.started_at, now, type_=runs.c.started_at.type),
+        )
+    )
+    claimed = await tx.execute(select(runs).where(runs.c.id.in_(chosen)))
+    order = {run_id: place for place, run_id in enumerate(chosen)}
+    return sorted((RunRow(**row._mapping) for row in claimed), key=lambda row: order[row.id])
+
+
+async def _choose(tx: Transaction, now: datetime, most: int, limits: Limits) -> list[str]:
+    in_project, on_connection = await _under_way(tx)
+    chosen: list[str] = []
+    for row in await tx.execute(_in_turn(now).limit(most * _LOOKED_THROUGH)):
+        if in_project[row.project_id] >= limits.per_project:
+            continue
+        if row.connection_id and on_connection[row.connection_id] >= limits.per_connection:
+            continue
+        in_project[row.project_id] += 1
+        on_connection[row.connection_id] += 1
+        chosen.append(row.id)
+        if len(chosen) == most:
+            break
+    return chosen
+
+
+async def _under_way(tx: Transaction) -> tuple[Counter[str], Counter[str]]:
+    """Return how many runs are under way in each project, and on each connection."""
+    in_project: Counter[str] = Counter()
+    on_connection: Counter[str] = Counter()
+    counted = select(runs.c.project_id, runs.c.connection_id, func.count().label("number"))
+    grouped = counted.where(runs.c.state == RUNNING).group_by(runs.c.project_id, runs.c.connection_id)
+    for row in await tx.execute(grouped):
+        in_project[row.project_id] += row.number
+        on_connection[row.connection_id] += row.number
+    return in_project, on_connection
+
+
+def _in_turn(now: datetime) -> Any:  # Any: a select of labelled columns
+    """Return the query for what is due: the first run of every user of every project, then the second, and so on."""
+    due = and_(runs.c.state.in_(DUE), runs.c.due_at <= now)
+    of_user = func.row_number().over(
+        partition_by=(runs.c.project_id, runs.c.user_id), order_by=(runs.c.due_at, runs.c.id)
+    )
+    ranked = select(runs.c.id, runs.c.project_id, runs.c.connection_id, runs.c.due_at, of_user.label("of_user"))
+    users = ranked.where(due).subquery()
+    of_project = func.row_number().over(partition_by=users.c.project_id, order_by=(users.c.of_user, users.c.due_at))
+    projects = select(users.c.id, users.c.project_id, users.c.connection_id, users.c.due_at, of_project.label("turn"))
+    fair = projects.subquery()
+    return select(fair.c.id, fair.c.project_id, fair.c.connection_id).order_by(fair.c.turn, fair.c.due_at, fair.c.id)
+
+
+def _claimed(row: RunRow) -> ColumnElement[bool]:
+    return and_(runs.c.id == row.id, runs.c.leg == row.leg, runs.c.worker_id == row.worker_id, runs.c.state == RUNNING)
+
+
+async def end_leg(tx: Transaction, row: RunRow, **changes: Any) -> bool:  # Any: columns
+    """Write what came of a leg over the row that was claimed, or return False: it is another worker's by now."""
+    return await tx.change(update(runs).where(_claimed(row)).values(**changes)) == 1
+
+
+async def hold(tx: Transaction, row: RunRow) -> bool:
+    """Return whether the row is still as it was claimed, and let nobody change it until the end."""
+    return (await tx.execute(select(literal(1)).where(_claimed(row)).with_for_update())).first() is not None
+
+
+async def take_over(tx: Transaction, row: RunRow, worker_id: str) -> bool:
+    """Give a run of a dead worker to another one, or return False: somebody else did."""
+    return await tx.change(update(runs).where(_claimed(row)).values(worker_id=worker_id)) == 1
+
+
+async def runs_of_worker(tx: Transaction, worker_id: str) -> list[RunRow]:
+    """Return the runs that a worker has claimed."""
+    found = await tx.execute(select(runs).where(runs.c.worker_id == worker_id, runs.c.state == RUNNING))
+    return [RunRow(**row._mapping) for row in found]
+
+
+async def workers_with_runs(tx: Transaction) -> set[str]:
+    """Return the workers that have claimed anything."""
+    found = await tx.execute(select(runs.c.worker_id).where(runs.c.state == RUNNING).distinct())
+    return {worker_id for worker_id in found.scalars() if worker_id}
+
+
+async def end_item(tx: Transaction, parent_id: str, step: str, now: datetime, *, ended: int = 1) -> None:
+    """Let the next item of a step begin in place of one that is over, and the parent go on if it was the last."""
+    await tx.execute(select(literal(1)).where(runs.c.id == parent_id).with_for_update())  # one entry after the other
+    await _release_next(tx, parent_id, step, now)
+    fewer = (func.max if tx.is_sqlite else func.greatest)(runs.c.open_children - ended, 0, type_=Integer)
+    await tx.execute(update(runs).where(runs.c.id == parent_id).values(open_children=fewer))
+    waits = and_(runs.c.id == parent_id, runs.c.state == WAITING, runs.c.open_children == 0, runs.c.due_at.is_(None))
+    await tx.execute(update(runs).where(waits).values(due_at=now))
+
+
+async def _release_next(tx: Transaction, parent_id: str, step: str, now: datetime) -> None:
+    held = and_(runs.c.parent_id == parent_id, runs.c.parent_step == step, runs.c.state == HELD)
+    first = select(func.min(runs.c.item_index)).where(held).scalar_subquery()
+    await tx.execute(update(runs).where(held, runs.c.item_index == first).values(state=QUEUED, due_at=now))
+
+
+async def give_up_items(tx: Transaction, parent_id: str, step: str, now: datetime) -> int:
+    """Give up the items of a fan-out that have not begun, and return how many those were."""
+    waiting = and_(runs.c.state.in_((HELD, *DUE)), runs.c.parent_id == parent_id, runs.c.parent_step == step)
+    return await tx.change(update(runs).where(waiting).values(state=CANCELLED, due_at=None, finished_at=now))
+
+
+async def children(tx: Transaction, parent_id: str, step: str) -> list[RunRow]:
+    """Return the runs that a step started, in the order of its items."""
+    found = await tx.execute(
+        select(runs).where(runs.c.parent_id == parent_id, runs.c.parent_step == step).order_by(runs.c.item_index)
+    )
+    return [RunRow(**row._mapping) for row in found]
+
+
+async def cancel(tx: Transaction, run_id: str, now: datetime) -> bool:
+    """End a run with all that it started, or have its worker end it at the next step. False: it is over already."""
+    family = or_(runs.c.id == run_id, runs.c.id.startswith(f"{run_id}:", autoescape=True))
+    idle = update(runs).where(family, runs.c.state.in_((HELD, *DUE)))
+    ended = await tx.change(idle.values(state=CANCELLED, due_at=None, waits_for=None, finished_at=now))
+    busy = update(runs).where(family, runs.c.state == RUNNING)
+    return ended + await tx.change(busy.values(is_cancelling=True)) > 0
+
+
+async def cancelling(tx: Transaction, worker_id: str) -> set[str]:
+    """Return which of a worker's runs somebody asked to end."""
+    asked = select(runs.c.id).where(runs.c.worker_id == worker_id, runs.c.state == RUNNING, runs.c.is_cancelling)
+    return set((await tx.execute(asked)).scalars())
+
+
+async def responses(tx: Transaction, run_ids: Iterable[str]) -> list[RunRow]:
+    """Return those of some runs that have answered, or are over."""
+    answered = or_(runs.c.sealed_response.is_not(None), runs.c.state.in_(OVER))
+    found = await tx.execute(select(runs).where(runs.c.id.in_(list(run_ids)), answered))
+    return [RunRow(**row._mapping) for row in found]
+
+
+async def delete_finished(tx: Transaction, before: datetime, *, most: int) -> list[RunRow]:
+    """Delete up to `most` runs that were over before an instant, with their history, and return them."""
+    old = select(runs).where(runs.c.finished_at < before, runs.c.parent_id.is_(None)).limit(most)
+    found = [RunRow(**row._mapping) for row in await tx.execute(old)]
+    if found:
+        await tx.execute(delete(runs).where(runs.c.id.in_([row.id for row in found])))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRow:
+    """A worker process, for as long as it lives: `beats` goes up while it does."""
+
+    id: str
+    host: str
+    beats: int
+    started_at: datetime
+
+
+async def insert_worker(tx: Transaction, row: WorkerRow) -> None:
+    """Say that a worker began."""
+    await tx.execute(insert(workers).values(**values_of(row)))
+
+
+async def beat(tx: Transaction, worker_id: str) -> bool:
+    """Say that a worker lives, or return False: the others took it for dead."""
+    return await tx.change(update(workers).where(workers.c.id == worker_id).values(beats=workers.c.beats + 1)) == 1
+
+
+async def all_workers(tx: Transaction) -> list[WorkerRow]:
+    """Return every worker that has not been found dead."""
+    return [WorkerRow(**row._mapping) for row in await tx.execute(select(workers))]
+
+
+async def delete_worker(tx: Transaction, worker_id: str) -> None:
+    """Forget a worker that ended, or died."""
+    await tx.execute(delete(workers).where(workers.c.id == worker_id))

@@ -1,0 +1,129 @@
+"""The agenda of runs: fair, within limits, and written to by nobody but who works on a run."""
+
+from collections import Counter
+from datetime import timedelta
+
+from tests.clock import START
+from tests.store import rows
+from tests.store.conftest import Opener
+
+from landbridge.store import runs
+from landbridge.store.database import Database
+from landbridge.store.projects import ProjectRow
+from landbridge.store.runs import CANCELLED, HELD, QUEUED, RUNNING, SUCCEEDED, WAITING, Limits, RunRow
+
+WIDE = Limits(per_project=1000, per_connection=1000)
+
+
+async def _put(database: Database, *many: RunRow) -> None:
+    async with database.begin() as tx:
+        await runs.insert_runs(tx, many)
+
+
+async def _claim(database: Database, worker: str = "worker", *, most: int = 100, limits: Limits = WIDE) -> list[RunRow]:
+    async with database.begin() as tx:
+        return await runs.claim(tx, worker, START, most=most, limits=limits)
+
+
+async def _state(database: Database, row: RunRow) -> str:
+    async with database.read() as tx:
+        found = await runs.run(tx, row.id)
+    assert found
+    return found.state
+
+
+async def test_a_run_from_the_same_cause_is_written_down_once(database: Database, project: ProjectRow) -> None:
+    run = rows.run(project)
+    await _put(database, run)
+    await _put(database, run)
+    assert await rows.count(database, "runs") == 1
+
+
+async def test_what_is_due_later_is_left_alone(database: Database, project: ProjectRow) -> None:
+    await _put(database, rows.run(project, due_at=START + timedelta(seconds=1)))
+    assert await _claim(database) == []
+
+
+async def test_a_quiet_user_comes_after_one_run_of_a_busy_one_and_not_after_all(
+    database: Database, project: ProjectRow
+) -> None:
+    busy = [rows.run(project, user_id="busy", due_at=START - timedelta(hours=1)) for _ in range(50)]
+    quiet = rows.run(project, user_id="quiet")
+    await _put(database, *busy, quiet)
+
+    claimed = await _claim(database, most=4)
+
+    assert quiet.id in {row.id for row in claimed[:2]}
+
+
+async def test_no_project_and_no_connection_goes_over_its_limit(database: Database, project: ProjectRow) -> None:
+    connection = rows.connection(project)
+    one = [rows.run(project, user_id=f"v{i}", connection_id=connection.id) for i in range(5)]
+    others = [rows.run(project, user_id=f"u{i}") for i in range(5)]
+    await _put(database, *one, *others)
+
+    claimed = await _claim(database, limits=Limits(per_project=6, per_connection=2))
+    again = await _claim(database, limits=Limits(per_project=6, per_connection=2))
+
+    assert len(claimed) == 6
+    assert Counter(row.connection_id for row in claimed)[connection.id] <= 2
+    assert again == []
+
+
+async def test_two_workers_never_claim_the_same_run(database: Database, opened: Opener, project: ProjectRow) -> None:
+    await _put(database, *(rows.run(project) for _ in range(10)))
+    mine = await _claim(database, "one", most=6)
+    theirs = await _claim(opened(), "two", most=6)
+    assert len({row.id for row in (*mine, *theirs)}) == len(mine) + len(theirs) == 10
+
+
+async def test_whoever_lost_the_claim_writes_nothing(database: Database, project: ProjectRow) -> None:
+    await _put(database, rows.run(project))
+    (claimed,) = await _claim(database, "dead")
+    async with database.begin() as tx:
+        assert await runs.take_over(tx, claimed, "heir")
+        assert not await runs.take_over(tx, claimed, "late heir")
+    async with database.begin() as tx:
+        assert not await runs.end_leg(tx, claimed, state=SUCCEEDED)
+    assert await _state(database, claimed) == RUNNING
+
+
+async def test_the_next_item_begins_when_one_is_over_and_the_parent_goes_on_after_the_last(
+    database: Database, project: ProjectRow
+) -> None:
+    parent = rows.run(project, state=WAITING, due_at=None, open_children=3)
+    of = {"parent_id": parent.id, "parent_step": "each"}
+    items = [
+        rows.run(project, item_index=i, state=QUEUED if i == 0 else HELD, due_at=START if i == 0 else None, **of)
+        for i in range(3)
+    ]
+    await _put(database, parent, *items)
+
+    for number, item in enumerate(items):
+        assert await _state(database, item) == QUEUED
+        assert await _state(database, parent) == WAITING
+        async with database.begin() as tx:
+            await runs.end_item(tx, parent.id, "each", START)
+        async with database.read() as tx:
+            after = await runs.run(tx, parent.id)
+        assert after
+        assert (after.open_children, after.due_at is None) == (2 - number, number < 2)
+
+
+async def test_cancelling_ends_what_waits_and_asks_the_worker_for_the_rest(
+    database: Database, project: ProjectRow
+) -> None:
+    parent = rows.run(project)
+    child = rows.run(project, id=f"{parent.id}:each:0", state=HELD, due_at=None)
+    stranger = rows.run(project, user_id="else")
+    await _put(database, parent, child, stranger)
+    claimed = await _claim(database)
+    assert {row.id for row in claimed} == {parent.id, stranger.id}
+
+    async with database.begin() as tx:
+        assert await runs.cancel(tx, parent.id, START)
+    async with database.read() as tx:
+        asked = await runs.cancelling(tx, "worker")
+
+    assert asked == {parent.id}
+    assert await _state(database, child) == CANCELLED

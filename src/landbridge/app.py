@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import gc
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from importlib.resources import files
 from importlib.util import find_spec
@@ -22,6 +23,7 @@ from landbridge.connections.picker import Picker
 from landbridge.connections.sign_ins import SignIns
 from landbridge.connections.tokens import Tokens
 from landbridge.doctor.examination import Doctor
+from landbridge.engine import Engine
 from landbridge.errors import Misconfigured, StoreFailed
 from landbridge.files import Files
 from landbridge.kit import Actions, Workbench
@@ -32,9 +34,18 @@ from landbridge.proxy import Proxy
 from landbridge.settings import Settings
 from landbridge.store import sealed
 from landbridge.store.database import Database
+from landbridge.store.runs import Limits
 from landbridge.telemetry import Metrics
 from landbridge.vault import Vault
 from landbridge.worker import Worker
+from landbridge.workflows.agenda import Agenda
+from landbridge.workflows.deployments import Deployments
+from landbridge.workflows.effects import Effects
+from landbridge.workflows.jail import Jail
+from landbridge.workflows.legs import Legs
+from landbridge.workflows.requests import Requests
+from landbridge.workflows.runs import Runs, Sealing
+from landbridge.workflows.triggers import Triggers
 
 log = structlog.get_logger(__name__)
 
@@ -61,6 +72,10 @@ class House:
     files: Files
     actions: Actions
     workbench: Workbench
+    deployments: Deployments
+    sealing: Sealing
+    runs: Runs
+    triggers: Triggers
 
 
 @contextlib.asynccontextmanager
@@ -109,6 +124,10 @@ def _build(settings: Settings, clock: Clock, database: Database, vault: Vault, o
     )
     proxy = Proxy(tokens=tokens, catalog=catalog, outbound=outbound, settings=settings, clock=clock, metrics=metrics)
     files_of_runs = Files.from_settings(settings, vault)
+    actions = gather_actions(catalog)
+    deployments = Deployments(database, vault, actions, clock)
+    sealing = Sealing(vault)
+    runs = Runs(database, sealing, deployments, clock)
     return House(
         settings=settings,
         clock=clock,
@@ -126,8 +145,12 @@ def _build(settings: Settings, clock: Clock, database: Database, vault: Vault, o
         picker=Picker(projects, tokens, microsoft),
         proxy=proxy,
         files=files_of_runs,
-        actions=gather_actions(catalog),
+        actions=actions,
         workbench=Workbench(proxy, files_of_runs, database, vault, clock),
+        deployments=deployments,
+        sealing=sealing,
+        runs=runs,
+        triggers=Triggers(accounts, deployments, runs, files_of_runs),
     )
 
 
@@ -187,10 +210,9 @@ def work(settings: Settings, *, supervised: bool) -> None:
 
 
 async def _work(settings: Settings, supervised: bool) -> None:
-    async with assemble(settings) as house:
-        worker = Worker(house.database, house.tokens, house.files, house.clock)
+    async with assemble(settings) as house, Jail() as jail:
         spare_the_collector()
-        working = asyncio.create_task(worker.run())
+        working = asyncio.create_task(worker_of(house, jail).run())
         on_signals(working.cancel)
         if supervised:
             watching = asyncio.create_task(_until_orphaned(working))
@@ -199,6 +221,38 @@ async def _work(settings: Settings, supervised: bool) -> None:
             await working
         if supervised:
             watching.cancel()
+
+
+def worker_of(house: House, jail: Jail) -> Worker:
+    """Return what does the background work, its functions in that jail."""
+    return Worker(house.database, house.tokens, house.files, agenda_of(house, jail), house.clock)
+
+
+def agenda_of(house: House, jail: Jail) -> Agenda:
+    """Return a worker's share of the runs."""
+    cancelling: set[str] = set()
+    requests = Requests(house.outbound, house.clock, house.settings.user_agent)
+    effects = Effects(house.actions, house.workbench, requests, jail, house.clock)
+    legs = Legs(house.database, house.sealing, house.deployments, effects, house.clock, cancelling.__contains__)
+    settings = house.settings
+    return Agenda(
+        house.database,
+        house.clock,
+        legs,
+        partial(_open_engine, settings, house.vault),
+        cancelling=cancelling,
+        at_once=settings.runs_at_once,
+        limits=Limits(settings.runs_per_project, settings.runs_per_connection),
+    )
+
+
+async def _open_engine(
+    settings: Settings, vault: Vault, walk: Callable[[str, int], Awaitable[None]], worker_id: str
+) -> Engine:
+    module = await asyncio.to_thread(import_module, "landbridge.engine")  # half a second, while others go on
+    engine: Engine = module.Engine(settings, vault, walk, worker_id)
+    await engine.open()
+    return engine
 
 
 async def _until_orphaned(working: asyncio.Task[None]) -> None:

@@ -37,6 +37,8 @@
     ├─ ReferenceFailed                  a `{{ }}` of a workflow leads to nothing
     ├─ FunctionFailed                   a workflow's function raised an error, or returned what is no JSON
     │  └─ FunctionLimit                 it reached one of its limits
+    ├─ StepTimedOut                     a step of a workflow took longer than it may
+    ├─ RunFailed                        a workflow that was to answer a request failed before it did
     ├─ FileUnknown                      a file's id is not one of this run's
     ├─ FilesFailed                      the place where file contents are kept cannot be used
     ├─ TokenRenewed                     the access token was stale; the same request will now work
@@ -375,6 +377,22 @@ class FunctionLimit(FunctionFailed):
 
     code = "function_limit"
     remedy = "Raise the limit that the message names in the step's `limits`, or let the function do less at once."
+
+
+class RunFailed(LandbridgeError):
+    """A workflow that was to answer a request failed before it did."""
+
+    code = "run_failed"
+    remedy = "Look at the run: `meta.error` names the step and what went wrong there."
+
+
+class StepTimedOut(LandbridgeError):
+    """A step of a workflow took longer than it may."""
+
+    code = "step_timed_out"
+    status = 504
+    retryable = True
+    remedy = "Give the step a longer `timeout`, or less to do at once."
 
 
 class FileUnknown(LandbridgeError):

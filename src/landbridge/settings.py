@@ -90,6 +90,13 @@ class Settings(BaseSettings):
         default="auto", description="`auto` is `console` on a terminal and `json` elsewhere."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
+    runs_at_once: int = Field(default=16, ge=1, le=1000, description="Runs that one worker works on at a time.")
+    runs_per_project: int = Field(
+        default=100, ge=1, description="Runs of one project that are worked on at a time, by all workers together."
+    )
+    runs_per_connection: int = Field(
+        default=10, ge=1, description="Runs on one connection that are worked on at a time, by all workers together."
+    )
     worker: bool = Field(default=True, description="Whether `serve` runs a worker child for background work.")
 
     @model_validator(mode="before")

@@ -13,6 +13,7 @@ from landbridge.errors import LandbridgeError
 from landbridge.files import Files
 from landbridge.store import checkpoints, projects, sign_ins
 from landbridge.store.database import Database
+from landbridge.workflows.agenda import Agenda
 
 log = structlog.get_logger(__name__)
 
@@ -24,21 +25,23 @@ LEFTOVERS_KEPT = timedelta(days=30)
 
 
 class Worker:
-    """The background work: tokens refreshed ahead of their end, idle accounts kept alive, what has expired deleted.
+    """The background work: runs, tokens refreshed ahead of their end, idle accounts kept alive, expired things deleted.
 
     Any number may run side by side: a refresh is leased, and deleting twice is deleting once.
     """
 
-    def __init__(self, database: Database, tokens: Tokens, files: Files, clock: Clock) -> None:
+    def __init__(self, database: Database, tokens: Tokens, files: Files, agenda: Agenda, clock: Clock) -> None:
         self._database = database
         self._tokens = tokens
         self._files = files
+        self._agenda = agenda
         self._clock = clock
 
     async def run(self) -> None:
         """Work until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._database.watch())
+            tasks.create_task(self._agenda.run())
             tasks.create_task(every(REFRESH_EVERY, self._refresh, self._clock))
             tasks.create_task(every(CLEAN_EVERY, self.clean, self._clock))
 

@@ -17,12 +17,14 @@ from tests.integrations.landbridge import Place, eventually, run
 from tests.integrations.microsoft import Microsoft
 from tests.integrations.person import Answer, Person
 
+from landbridge.app import worker_of
 from landbridge.connections.tokens import LEASE
 from landbridge.outbound import Outbound
 from landbridge.settings import Settings
 from landbridge.store import connections as store
 from landbridge.store.connections import ConnectionRow
 from landbridge.worker import Worker
+from landbridge.workflows.jail import Jail
 
 HOUR = timedelta(hours=1)
 TOKEN_LIFE = timedelta(seconds=3599)
@@ -387,7 +389,7 @@ async def test_the_worker_refreshes_ahead_so_that_no_request_waits(
     person, id_ = await landbridge.connected(email=email)
     house = landbridge.house
 
-    async with working(Worker(house.database, house.tokens, house.files, house.clock)):
+    async with working(worker_of(house, Jail())):
         landbridge.clock.jump(TOKEN_LIFE - timedelta(minutes=9))
         await eventually(lambda: comes_to_version(landbridge, person, id_, 2))
     await microsoft.plant(operation="token", status=503)
@@ -403,7 +405,7 @@ async def test_the_worker_keeps_an_account_alive_that_nobody_uses_for_half_a_yea
     person, id_ = await landbridge.connected(email=email)
     house, month = landbridge.house, timedelta(days=36)
 
-    async with working(Worker(house.database, house.tokens, house.files, house.clock)):
+    async with working(worker_of(house, Jail())):
         for version in range(2, 7):
             await microsoft.advance(month.total_seconds())
             landbridge.clock.jump(month)

@@ -82,7 +82,15 @@ class Workbench:
         self._vault = vault
         self._clock = clock
 
-    def context(self, caller: Caller, integration: str, selector: str | None, *, run_id: str, step: str) -> Context:
+    def context(
+        self,
+        caller: Caller,
+        integration: str,
+        selector: str | None,
+        *,
+        run_id: str,
+        step: str,
+    ) -> Context:
         """Return what a step of a run works with: the same again in another process."""
         return Context(
             caller=caller,

@@ -1,0 +1,235 @@
+"""What a worker does about runs: claims what is due, walks it, says that it lives, and takes over from the dead."""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+from uuid import uuid4
+
+import structlog
+
+from landbridge.clock import Clock
+from landbridge.errors import LandbridgeError
+from landbridge.store import runs as store
+from landbridge.store.database import Database
+from landbridge.store.runs import Limits, RunRow, WorkerRow
+from landbridge.workflows.legs import Legs
+
+if TYPE_CHECKING:
+    from landbridge.engine import Engine
+
+log = structlog.get_logger(__name__)
+
+LOOK_EVERY: Final = timedelta(milliseconds=20)
+"""How often a worker looks for what is due."""
+
+BEAT_EVERY: Final = timedelta(seconds=1)
+DEAD_AFTER: Final = timedelta(seconds=5)
+"""How long a worker may be silent, by its observer's own clock, before its runs are another's."""
+
+FORGET_EVERY: Final = timedelta(minutes=1)
+JOURNAL_KEPT: Final = timedelta(minutes=10)
+"""How long the journal of a leg stays once the leg has ended; what it led to is in the run's row."""
+
+OpenEngine = Callable[[Callable[[str, int], Awaitable[None]], str], "Awaitable[Engine]"]
+"""Opens the durable engine, given what a leg does and the worker's id."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """When a worker was last heard of, by our clock that only goes forward."""
+
+    beats: int
+    at: float
+
+
+class Agenda:
+    """One worker's share of the runs. The engine is opened when there is first something to run."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        legs: Legs,
+        open_engine: OpenEngine,
+        *,
+        cancelling: set[str],
+        at_once: int,
+        limits: Limits,
+    ) -> None:
+        self.worker_id = str(uuid4())
+        self._database = database
+        self._clock = clock
+        self._legs = legs
+        self._open_engine = open_engine
+        self._engine: Engine | None = None
+        self._opening = asyncio.Lock()
+        self._cancelling = cancelling
+        self._at_once = at_once
+        self._limits = limits
+        self._under_way: set[tuple[str, int]] = set()
+        self._heard: dict[str, _Heard] = {}
+        self._freed = asyncio.Event()
+
+    async def run(self) -> None:
+        """Work until cancelled; then let the legs under way come to their end, and leave the rest to others."""
+        await self._appear()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._claiming())
+                tasks.create_task(self._repeatedly(BEAT_EVERY, self._beat))
+                tasks.create_task(self._repeatedly(BEAT_EVERY, self._look_after_others))
+                tasks.create_task(self._repeatedly(FORGET_EVERY, self._forget))
+        finally:
+            await self._leave()
+
+    async def walk(self, run_id: str, number: int) -> None:
+        """Walk a leg, as the engine asks for it: here first, or after another worker began it."""
+        self._under_way.add((run_id, number))
+        try:
+            row = await self._mine(run_id, number)
+            if row is not None:
+                assert self._engine
+                await self._legs.walk(row, self._engine)
+        finally:
+            self._under_way.discard((run_id, number))
+            self._freed.set()
+
+    async def _mine(self, run_id: str, number: int) -> RunRow | None:
+        """Return the run's row if this leg is still to be walked, claimed by this worker."""
+        async with self._database.read() as tx:
+            row = await store.run(tx, run_id)
+        if row is None or row.state != store.RUNNING or row.leg != number:
+            return None
+        if row.worker_id == self.worker_id:
+            return row
+        async with self._database.begin() as tx:
+            await store.take_over(tx, row, self.worker_id)
+            return await store.run(tx, run_id)
+
+    async def _claiming(self) -> None:
+        while True:
+            self._freed.clear()
+            free = self._at_once - len(self._under_way)
+            claimed = await self._tried(self._claim(free)) if free > 0 else None
+            if not claimed:
+                await self._until_freed_or_time_to_look(free)
+
+    async def _until_freed_or_time_to_look(self, free: int) -> None:
+        """Sleep; a worker that is full has nothing to look for until a leg ends."""
+        if free > 0:
+            await self._clock.sleep(LOOK_EVERY)
+        else:
+            await self._freed.wait()
+
+    async def _claim(self, most: int) -> int:
+        now = self._clock.now()
+        async with self._database.read() as tx:
+            if not await store.is_any_due(tx, now):
+                return 0
+        engine = await self._opened()
+        async with self._database.begin() as tx:
+            rows = await store.claim(tx, self.worker_id, now, most=most, limits=self._limits)
+        for row in rows:
+            self._under_way.add((row.id, row.leg))
+        await asyncio.gather(*(self._begin(engine, row) for row in rows))
+        return len(rows)
+
+    async def _begin(self, engine: "Engine", row: RunRow) -> None:
+        try:
+            await engine.start(row.id, row.leg)
+        except Exception:
+            self._under_way.discard((row.id, row.leg))
+            log.exception("a leg could not be begun; it is taken up as a dead worker's would be", run=row.id)
+
+    async def _opened(self) -> "Engine":
+        async with self._opening:
+            if self._engine is None:
+                self._engine = await self._open_engine(self.walk, self.worker_id)
+            return self._engine
+
+    async def _beat(self) -> None:
+        async with self._database.begin() as tx:
+            alive = await store.beat(tx, self.worker_id)
+            self._cancelling.clear()
+            self._cancelling.update(await store.cancelling(tx, self.worker_id))
+        if not alive:
+            log.warning("the other workers took this one for dead; it goes on with what is due")
+            await self._appear()
+
+    async def _appear(self) -> None:
+        row = WorkerRow(self.worker_id, socket.gethostname(), 0, self._clock.now())
+        async with self._database.begin() as tx:
+            await store.insert_worker(tx, row)
+
+    async def _look_after_others(self) -> None:
+        """Take over the runs of workers that died, and our own that never began."""
+        async with self._database.read() as tx:
+            workers = {row.id: row for row in await store.all_workers(tx)}
+            claimed = await store.workers_with_runs(tx)
+        dead = self._silent(workers) | {id_ for id_ in claimed if id_ not in workers}
+        for worker_id in dead - {self.worker_id}:
+            await self._take_over(worker_id)
+        await self._take_over(self.worker_id)
+
+    def _silent(self, workers: dict[str, WorkerRow]) -> set[str]:
+        now = asyncio.get_running_loop().time()
+        self._heard = {
+            id_: heard if (heard := self._heard.get(id_)) and heard.beats == row.beats else _Heard(row.beats, now)
+            for id_, row in workers.items()
+        }
+        return {id_ for id_, heard in self._heard.items() if now - heard.at > DEAD_AFTER.total_seconds()}
+
+    async def _take_over(self, worker_id: str) -> None:
+        async with self._database.read() as tx:
+            rows = await store.runs_of_worker(tx, worker_id)
+        for row in rows:
+            if (row.id, row.leg) not in self._under_way:
+                await self._take_up(row)
+        if worker_id != self.worker_id:
+            async with self._database.begin() as tx:
+                await store.delete_worker(tx, worker_id)
+
+    async def _take_up(self, row: RunRow) -> None:
+        """Have a leg walked that nobody walks; what the journal holds of it is not done again."""
+        async with self._database.begin() as tx:
+            if not await store.take_over(tx, row, self.worker_id):
+                return
+        engine = await self._opened()
+        outcome = await engine.take_up(row.id, row.leg)
+        log.info("a run is taken up where its worker left it", run=row.id, leg=row.leg, outcome=outcome)
+        mine = replace(row, worker_id=self.worker_id)
+        if outcome == "over":  # the row is older than the journal, as after the restore of a backup
+            async with self._database.begin() as tx:
+                await store.end_leg(tx, mine, state=store.QUEUED, due_at=self._clock.now(), worker_id=None)
+        if outcome == "broken":
+            await self._legs.give_up(mine)
+
+    async def _forget(self) -> None:
+        if self._engine:
+            await self._engine.forget(self._clock.now() - JOURNAL_KEPT)
+
+    async def _leave(self) -> None:
+        """Come to an end: what cannot be finished stays claimed by a worker that is gone, and is taken up."""
+        if self._engine:
+            await self._engine.close()
+        async with self._database.begin() as tx:
+            await store.delete_worker(tx, self.worker_id)
+
+    async def _repeatedly(self, interval: timedelta, job: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await self._tried(job())
+            await self._clock.sleep(interval)
+
+    async def _tried(self, job: Awaitable[int | None]) -> int | None:
+        """Return what a job returns, or None if the database or the engine fails it: it is tried again soon."""
+        try:
+            return await job
+        except LandbridgeError as error:
+            log.warning("work on runs failed and is tried again", error=error.code, reason=error.message)
+        except Exception:
+            log.exception("work on runs met a defect, and is tried again")
+        await self._clock.sleep(BEAT_EVERY)
+        return None

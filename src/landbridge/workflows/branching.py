@@ -1,0 +1,113 @@
+"""The runs that a step starts: one for each entry of a fan-out, or one of another workflow."""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final, cast
+from uuid import UUID, uuid5
+
+from pydantic import JsonValue
+
+from landbridge.errors import LandbridgeError, NotFound
+from landbridge.store import runs as store
+from landbridge.store.runs import RunRow
+from landbridge.workflows.definition import AppEventTrigger, FanOutStep, RequestTrigger, RunWorkflowStep, Workflow
+from landbridge.workflows.deployments import Deployments
+from landbridge.workflows.interpreter import Branches
+from landbridge.workflows.outcomes import told
+from landbridge.workflows.runs import FAN_OUT, Sealing
+from landbridge.workflows.scope import Json
+
+MOST_DEEP: Final = 10
+"""How many runs may lie within each other."""
+
+RUN_WORKFLOW = "runWorkflow"
+"""The trigger of a run that another workflow's step started."""
+
+_LONGEST_ID = 200
+_NAMESPACE = UUID("8e1a7c55-8b4c-4f0e-9a37-6c1f2d7b3e02")
+
+
+class Branching:
+    """Makes the rows of runs that a step starts: the same again if the leg is written again."""
+
+    def __init__(self, sealing: Sealing, deployments: Deployments) -> None:
+        self._sealing = sealing
+        self._deployments = deployments
+
+    async def rows(self, parent: RunRow, branches: Branches, now: datetime) -> list[RunRow]:
+        """Return the runs to start: the first `concurrency` of them due, the others held until one is over."""
+        step = branches.step
+        if isinstance(step, RunWorkflowStep):
+            return [await self._of_workflow(parent, step, branches.inputs[0], now)]
+        return [self._entry(parent, step, index, item, now) for index, item in enumerate(branches.inputs)]
+
+    def _entry(self, parent: RunRow, step: FanOutStep, index: int, item: JsonValue, now: datetime) -> RunRow:
+        begins = index < step.concurrency
+        state, due_at = (store.QUEUED, now) if begins else (store.HELD, None)
+        row = _child(parent, step.id, index, now, trigger=FAN_OUT, state=state, due_at=due_at)
+        return self._with_input(row, {"item": item})
+
+    async def _of_workflow(self, parent: RunRow, step: RunWorkflowStep, given: JsonValue, now: datetime) -> RunRow:
+        row = _child(parent, step.id, 0, now, trigger=RUN_WORKFLOW, state=store.QUEUED, due_at=now)
+        try:
+            if parent.id.count(":") // 2 >= MOST_DEEP:
+                raise NotFound(f"Workflows run each other more than {MOST_DEEP} levels deep.")
+            deployed = await self._deployments.find(parent.project_id, step.workflow)
+        except LandbridgeError as error:
+            return self._with_input(
+                replace(row, state=store.FAILED, due_at=None, finished_at=now, error=told(error)), {}
+            )
+        around: Json = self._sealing.open(parent, parent.sealed_input)
+        settings = {setting.id: setting.default for setting in deployed.plan.workflow.settings}
+        trigger = _as_trigger(deployed.plan.workflow, given)
+        own = replace(row, workflow_id=deployed.workflow.id, version_id=deployed.version.id)
+        return self._with_input(own, {"trigger": trigger, "settings": settings, "user": around.get("user", {})})
+
+    def _with_input(self, row: RunRow, given: Json) -> RunRow:
+        return replace(row, sealed_input=self._sealing.seal(row.project_id, row.id, given))
+
+
+def child_id(parent_id: str, step: str, index: int) -> str:
+    """Return the id of a run that a step starts: `parent:step:index`, or a short one in place of a very long one."""
+    id_ = f"{parent_id}:{step}:{index}"
+    return id_ if len(id_) <= _LONGEST_ID else f"{parent_id.partition(':')[0]}:{uuid5(_NAMESPACE, id_)}:{index}"
+
+
+def root_id(run_id: str) -> str:
+    """Return the run that a run belongs to, however deep it lies: files and checkpoints are that one's."""
+    return run_id.partition(":")[0]
+
+
+def _child(parent: RunRow, step: str, index: int, now: datetime, **changes: Any) -> RunRow:  # Any: columns
+    return replace(
+        parent,
+        id=child_id(parent.id, step, index),
+        parent_id=parent.id,
+        parent_step=step,
+        item_index=index,
+        replay_of=None,
+        open_children=0,
+        waits_for=None,
+        leg=0,
+        worker_id=None,
+        is_cancelling=False,
+        tasks=0,
+        sealed_carry=None,
+        sealed_output=None,
+        sealed_response=None,
+        error=None,
+        created_at=now,
+        started_at=None,
+        finished_at=None,
+        **changes,
+    )
+
+
+def _as_trigger(workflow: Workflow, given: JsonValue) -> JsonValue:
+    """Return what a workflow's trigger gives when another workflow starts it."""
+    match workflow.trigger:
+        case RequestTrigger():
+            return cast("JsonValue", {"request": {"body": given, "headers": {}, "params": {}, "file": None}})
+        case AppEventTrigger():
+            return {"event": given}
+    return given

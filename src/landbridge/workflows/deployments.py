@@ -1,0 +1,270 @@
+"""Workflows as people keep them: drafts, immutable versions, which of them is deployed, and for whom it is on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from cachetools import LRUCache
+from pydantic import JsonValue
+
+from landbridge.clock import Clock
+from landbridge.connections.accounts import Connected
+from landbridge.errors import Conflict, InvalidRequest, NotFound
+from landbridge.kit import Actions
+from landbridge.store import workflows as store
+from landbridge.store.cache import Cache
+from landbridge.store.connections import ConfigurationRow, UserRow
+from landbridge.store.database import Database, Transaction
+from landbridge.store.sealed import identity
+from landbridge.store.workflows import EventRow, SecretRow, VersionRow, WorkflowRow
+from landbridge.vault import Vault
+from landbridge.workflows.checking import Facts, Problem, check
+from landbridge.workflows.conditions import decide
+from landbridge.workflows.definition import Condition, Workflow
+from landbridge.workflows.plan import Plan
+
+_PLANS = 500
+_PROJECTS = 1000
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A workflow that can run, with the version that would."""
+
+    workflow: WorkflowRow
+    version: VersionRow
+    plan: Plan
+
+    def is_on(self, configuration: ConfigurationRow) -> bool:
+        """Return whether a configuration has it switched on, by its user or by default."""
+        mine = configuration.workflow_settings.get(self.workflow.id, {})
+        return bool(mine.get("enabled", self.workflow.is_default_enabled))
+
+    def is_for(self, user: UserRow) -> bool:
+        """Return whether the workflow's permissions let this user see and run it."""
+        if not self.workflow.permissions:
+            return True
+        conditions = tuple(tuple(map(Condition.model_validate, group)) for group in self.workflow.permissions)
+        return decide(conditions, {"user": {"id": user.user_id, "metadata": user.meta}})
+
+
+class Deployments:
+    """What a project's operator does with workflows. What is deployed is remembered until anybody changes it."""
+
+    def __init__(self, database: Database, vault: Vault, actions: Actions, clock: Clock) -> None:
+        self._database = database
+        self._vault = vault
+        self._actions = actions
+        self._clock = clock
+        self._deployed: Cache[tuple[Deployed, ...]] = Cache(database, scopes=_PROJECTS)
+        self._secrets: Cache[Mapping[str, str]] = Cache(database, scopes=_PROJECTS)
+        self._plans: LRUCache[str, Plan] = LRUCache(_PLANS)
+
+    async def create(self, project_id: str, definition: Workflow) -> WorkflowRow:
+        """Keep a new workflow as a draft. It may have problems still: `problems` tells them, `deploy` refuses them."""
+        now = self._clock.now()
+        row = WorkflowRow(
+            id=str(uuid4()),
+            project_id=project_id,
+            integration=definition.integration,
+            name=definition.name,
+            draft=definition.as_json(),
+            created_at=now,
+            updated_at=now,
+        )
+        async with self._database.begin() as tx:
+            await store.insert_workflow(tx, row)
+        return row
+
+    async def save(self, project_id: str, workflow_id: str, definition: Workflow) -> WorkflowRow:
+        """Replace a workflow's draft; what is deployed stays as it is. Raises `NotFound`, `Conflict`."""
+        row = await self.get(project_id, workflow_id)
+        if definition.integration != row.integration:
+            raise Conflict(f"This workflow is for {row.integration}; make a new one for {definition.integration}.")
+        return await self._change(row, name=definition.name, draft=definition.as_json())
+
+    async def set(
+        self,
+        project_id: str,
+        workflow_id: str,
+        *,
+        is_hidden: bool | None = None,
+        is_default_enabled: bool | None = None,
+        permissions: Sequence[Sequence[Condition]] | None = None,
+    ) -> WorkflowRow:
+        """Change who sees a workflow, and for whom it is on without their doing. Raises `NotFound`."""
+        row = await self.get(project_id, workflow_id)
+        changes: dict[str, Any] = {"is_hidden": is_hidden, "is_default_enabled": is_default_enabled}
+        if permissions is not None:
+            changes["permissions"] = [[one.model_dump(mode="json") for one in group] for group in permissions]
+        return await self._change(row, **{name: value for name, value in changes.items() if value is not None})
+
+    async def get(self, project_id: str, workflow_id: str) -> WorkflowRow:
+        """Return a workflow, or raise `NotFound`."""
+        async with self._database.read() as tx:
+            row = await store.workflow(tx, project_id, workflow_id)
+        if row is None:
+            raise NotFound("This project has no such workflow.")
+        return row
+
+    async def all(self, project_id: str) -> list[WorkflowRow]:
+        """Return a project's workflows, oldest first."""
+        async with self._database.read() as tx:
+            return await store.workflows_of(tx, project_id)
+
+    async def delete(self, project_id: str, workflow_id: str) -> None:
+        """Delete a workflow; runs of it that are under way go on to their end only if their version is in memory."""
+        row = await self.get(project_id, workflow_id)
+        if row.deployed_version_id:
+            raise Conflict("This workflow is deployed; undeploy it first.")
+        async with self._database.begin() as tx:
+            await store.delete_workflow(tx, row)
+
+    async def problems(self, project_id: str, definition: Workflow) -> list[Problem]:
+        """Return what would keep a definition from running, as far as it can be told before."""
+        async with self._database.read() as tx:
+            facts = await self._facts(tx, project_id)
+        return check(definition, facts)
+
+    async def deploy(self, project_id: str, workflow_id: str) -> VersionRow:
+        """Make the draft a version that never changes, and run that from now on; runs under way keep theirs.
+
+        Raises `InvalidRequest` with the problems that the draft has.
+        """
+        row = await self.get(project_id, workflow_id)
+        if found := await self.problems(project_id, Workflow.parse(row.draft)):
+            told = [problem.as_json() for problem in found]
+            raise InvalidRequest(f"The workflow cannot run yet: {found[0]}", meta={"problems": told})
+        async with self._database.begin() as tx:
+            versions = await store.versions_of(tx, workflow_id)
+            number = versions[0].number + 1 if versions else 1
+            version = VersionRow(str(uuid4()), project_id, workflow_id, number, row.draft, self._clock.now())
+            await store.insert_version(tx, version)
+            await store.update_workflow(tx, row, deployed_version_id=version.id, updated_at=version.created_at)
+        return version
+
+    async def undeploy(self, project_id: str, workflow_id: str) -> WorkflowRow:
+        """Start no more runs of a workflow; those under way go on."""
+        return await self._change(await self.get(project_id, workflow_id), deployed_version_id=None)
+
+    async def versions(self, project_id: str, workflow_id: str) -> list[VersionRow]:
+        """Return the versions of a workflow, newest first."""
+        await self.get(project_id, workflow_id)
+        async with self._database.read() as tx:
+            return await store.versions_of(tx, workflow_id)
+
+    async def restore(self, project_id: str, workflow_id: str, number: int) -> WorkflowRow:
+        """Make an earlier version the draft again. Raises `NotFound`."""
+        for version in await self.versions(project_id, workflow_id):
+            if version.number == number:
+                return await self._change(await self.get(project_id, workflow_id), draft=version.definition)
+        raise NotFound(f"This workflow has no version {number}.")
+
+    async def deployed(self, project_id: str) -> tuple[Deployed, ...]:
+        """Return what can run in a project, oldest first."""
+
+        async def load() -> tuple[Deployed, ...]:
+            async with self._database.read() as tx:
+                found = await store.deployed(tx, project_id)
+            return tuple(Deployed(row, version, self._planned(version)) for row, version in found)
+
+        return await self._deployed.read(store.scope_of(project_id), load)
+
+    async def find(self, project_id: str, workflow_id: str) -> Deployed:
+        """Return a deployed workflow, or raise `NotFound`."""
+        for one in await self.deployed(project_id):
+            if one.workflow.id == workflow_id:
+                return one
+        raise NotFound("There is no deployed workflow with this id in the project.")
+
+    async def plan(self, version_id: str) -> Plan:
+        """Return what a version does. Raises `NotFound` if its workflow was deleted."""
+        if found := self._plans.get(version_id):
+            return found
+        async with self._database.read() as tx:
+            version = await store.version(tx, version_id)
+        if version is None:
+            raise NotFound("The workflow was deleted, and its versions with it.")
+        return self._planned(version)
+
+    def _planned(self, version: VersionRow) -> Plan:
+        plan = self._plans.get(version.id) or Plan.of(version.definition)
+        self._plans[version.id] = plan
+        return plan
+
+    async def put_event(self, project_id: str, name: str, example: JsonValue, schema: dict[str, Any] | None) -> None:
+        """Add or change an app event. `schema` is a JSON Schema that what is reported must fit, or None."""
+        row = EventRow(str(uuid4()), project_id, name, example, schema, self._clock.now())
+        async with self._database.begin() as tx:
+            await store.put_event(tx, row)
+
+    async def events(self, project_id: str) -> Sequence[EventRow]:
+        """Return a project's app events, by name."""
+        async with self._database.read() as tx:
+            return await store.events_of(tx, project_id)
+
+    async def delete_event(self, project_id: str, name: str) -> None:
+        """Delete an app event, or raise `NotFound`."""
+        async with self._database.begin() as tx:
+            if not await store.delete_event(tx, project_id, name):
+                raise NotFound("This project has no such app event.")
+
+    async def put_secret(self, project_id: str, name: str, value: str) -> None:
+        """Keep a secret that definitions refer to as `{{ secrets.NAME }}`; nobody can read it back."""
+        id_ = str(uuid4())
+        sealed = self._vault.seal(value.encode(), identity("project_secrets", project_id, id_))
+        async with self._database.begin() as tx:
+            await store.put_secret(tx, SecretRow(id_, project_id, name, sealed, self._clock.now()))
+
+    async def secret_names(self, project_id: str) -> list[str]:
+        """Return the names of a project's secrets."""
+        async with self._database.read() as tx:
+            return [row.name for row in await store.secrets_of(tx, project_id)]
+
+    async def delete_secret(self, project_id: str, name: str) -> None:
+        """Delete a secret, or raise `NotFound`."""
+        async with self._database.begin() as tx:
+            if not await store.delete_secret(tx, project_id, name):
+                raise NotFound("This project has no such secret.")
+
+    async def secrets(self, project_id: str, names: frozenset[str]) -> dict[str, str]:
+        """Return those secrets opened, without those that are gone."""
+        if not names:
+            return {}
+
+        async def load() -> Mapping[str, str]:
+            async with self._database.read() as tx:
+                rows = await store.secrets_of(tx, project_id)
+            opened = (
+                (row, self._vault.open(row.sealed, identity("project_secrets", project_id, row.id))) for row in rows
+            )
+            return {row.name: value.decode() for row, value in opened}
+
+        found = await self._secrets.read(store.scope_of(project_id), load)
+        return {name: found[name] for name in names if name in found}
+
+    async def _facts(self, tx: Transaction, project_id: str) -> Facts:
+        deployed = await store.deployed(tx, project_id)
+        events = await store.events_of(tx, project_id)
+        return Facts(
+            actions=self._actions,
+            secrets={row.name for row in await store.secrets_of(tx, project_id)},
+            events={row.name: row.schema or row.example for row in events},
+            workflows={row.id: Workflow.parse(version.definition) for row, version in deployed},
+        )
+
+    async def _change(self, row: WorkflowRow, **changes: Any) -> WorkflowRow:  # Any: columns
+        changes["updated_at"] = self._clock.now()
+        async with self._database.begin() as tx:
+            await store.update_workflow(tx, row, draft_number=row.draft_number + 1, **changes)
+        return await self.get(row.project_id, row.id)
+
+
+def is_on_for(deployed: Deployed, connected: Connected, user: UserRow) -> list[ConfigurationRow]:
+    """Return the configurations of a connection for which a workflow runs: switched on, allowed, and usable."""
+    if connected.connection.status != "valid" or connected.connection.integration != deployed.workflow.integration:
+        return []
+    if not deployed.is_for(user):
+        return []
+    return [configuration for configuration in connected.configurations if deployed.is_on(configuration)]

@@ -1,0 +1,203 @@
+"""One leg of a run, from the row that was claimed to the row that says what came of it.
+
+What came of a leg is one transaction: the run's new state, the runs that it started, what people will read, and the
+parent that waited for it. Whoever lost the claim meanwhile writes nothing of it.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Final, TypeVar, cast
+
+import structlog
+from cachetools import LRUCache
+from pydantic import JsonValue
+
+from landbridge.clock import Clock
+from landbridge.errors import LandbridgeError, NotFound, StoreFailed
+from landbridge.store import history as history_store
+from landbridge.store import runs as store
+from landbridge.store.database import Database, Transaction
+from landbridge.store.runs import RunRow
+from landbridge.workflows.branching import Branching
+from landbridge.workflows.definition import ResponseStep, RunWorkflowStep, Step
+from landbridge.workflows.deployments import Deployments
+from landbridge.workflows.effects import Effects
+from landbridge.workflows.interpreter import Branches, Child, Journal, Later, LegOutcome, Over, Walk
+from landbridge.workflows.outcomes import told
+from landbridge.workflows.plan import Plan
+from landbridge.workflows.runs import FAN_OUT, Sealing
+from landbridge.workflows.scope import Item, Json, Scope
+
+log = structlog.get_logger(__name__)
+
+_SCOPES: Final = 200
+_WAIT_FOR_DATABASE = timedelta(milliseconds=500)
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A run's row with what was sealed in it."""
+
+    row: RunRow
+    plan: Plan
+    scope: Scope
+    carry: Json
+
+
+class Legs:
+    """Walks legs, and writes down what came of them."""
+
+    def __init__(
+        self,
+        database: Database,
+        sealing: Sealing,
+        deployments: Deployments,
+        effects: Effects,
+        clock: Clock,
+        is_cancelled: Callable[[str], bool],
+    ) -> None:
+        self._database = database
+        self._sealing = sealing
+        self._deployments = deployments
+        self._effects = effects
+        self._branching = Branching(sealing, deployments)
+        self._clock = clock
+        self._is_cancelled = is_cancelled
+        self._outer: LRUCache[tuple[str, int], tuple[Plan, Scope, Json]] = LRUCache(_SCOPES)
+
+    async def walk(self, row: RunRow, journal: Journal) -> None:
+        """Walk the leg that a row was claimed for. Raises nothing that is about the run: that is in its row."""
+        try:
+            opened = await self._persistently(self._open, row)
+        except LandbridgeError as error:
+            await self._write(row, None, Over(store.FAILED, error=told(error)))
+            return
+        secrets = await self._persistently(self._deployments.secrets, row.project_id, opened.plan.secrets)
+        walk = Walk(
+            plan=opened.plan,
+            steps=self._steps(opened),
+            scope=opened.scope,
+            carry=opened.carry,
+            secrets=secrets,
+            journal=journal,
+            perform=partial(self._effects.perform, row, opened.plan.workflow),
+            respond=partial(self._persistently, self._respond, row),
+            children=partial(self._persistently, self._children, row),
+            is_cancelled=partial(self._is_cancelled, row.id),
+            clock=self._clock,
+        )
+        await self._write(row, walk, await walk.to_its_end(self._result(opened)))
+
+    async def give_up(self, row: RunRow) -> None:
+        """Fail a run whose leg met a defect of ours; its log says which."""
+        error = LandbridgeError("The run met a defect in Landbridge; the worker's log says which.")
+        await self._write(row, None, Over(store.FAILED, error=told(error)))
+
+    def _steps(self, opened: _Opened) -> tuple[Step, ...]:
+        if opened.row.trigger == FAN_OUT:
+            return opened.plan.fan_out(cast("str", opened.row.parent_step)).steps
+        return opened.plan.workflow.steps
+
+    def _result(self, opened: _Opened) -> JsonValue:
+        return (
+            opened.plan.fan_out(cast("str", opened.row.parent_step)).result if opened.row.trigger == FAN_OUT else None
+        )
+
+    async def _open(self, row: RunRow) -> _Opened:
+        plan = await self._deployments.plan(row.version_id)
+        given = self._sealing.open(row, row.sealed_input)
+        carry = self._sealing.open(row, row.sealed_carry) or {}
+        if row.trigger != FAN_OUT:
+            run = {"id": row.id, "startedAt": (row.started_at or row.created_at).isoformat()}
+            return _Opened(row, plan, Scope(given["trigger"], given["settings"], given["user"], run), carry)
+        scope = await self._around(row)
+        item = Item(cast("str", row.parent_step), cast("int", row.item_index), given["item"])
+        return _Opened(row, plan, replace(scope, items=(*scope.items, item)), carry)
+
+    async def _around(self, row: RunRow) -> Scope:
+        """Return what is known to all entries of a fan-out: what its run knew, and what that run's steps gave."""
+        parent_id = cast("str", row.parent_id)
+        async with self._database.read() as tx:
+            parent = await store.run(tx, parent_id)
+        if parent is None:
+            raise NotFound("The run that this entry belongs to is gone.")
+        key = (parent_id, parent.leg)
+        if key not in self._outer:
+            around = await self._open(parent)
+            outputs = {name: kept["output"] for name, kept in around.carry.items() if "output" in kept}
+            scope = replace(around.scope, outer={**around.scope.outer, **outputs})
+            self._outer[key] = (around.plan, scope, around.carry)
+        return self._outer[key][1]
+
+    async def _children(self, row: RunRow, step: str) -> list[Child]:
+        async with self._database.read() as tx:
+            rows = await store.children(tx, row.id, step)
+        return [Child(child.state, self._sealing.open(child, child.sealed_output), child.error) for child in rows]
+
+    async def _respond(self, row: RunRow, step: ResponseStep, answer: JsonValue) -> None:
+        sealed = self._sealing.seal(
+            row.project_id, row.id, {"statusCode": step.status_code, "type": step.response_type, **cast("Json", answer)}
+        )
+        async with self._database.begin() as tx:
+            await store.end_leg(tx, row, sealed_response=sealed)
+
+    async def _write(self, row: RunRow, walk: Walk | None, outcome: LegOutcome) -> None:
+        now = self._clock.now()
+        secrets = frozenset(walk.secrets.values()) if walk else frozenset()
+        records = [record.row(row.id, secrets) for record in walk.records.values()] if walk else []
+        started = await self._branching.rows(row, outcome, now) if isinstance(outcome, Branches) else []
+        changes = self._changes(row, walk, outcome, started, now)
+
+        async def commit() -> None:
+            async with self._database.begin() as tx:
+                if not await store.end_leg(tx, row, **changes):
+                    log.info("a leg was another worker's by the time it ended", run=row.id, leg=row.leg)
+                    return
+                await store.insert_runs(tx, started)
+                await history_store.put_steps(tx, records)
+                if isinstance(outcome, Over) and row.parent_id and row.parent_step:
+                    await self._tell_parent(tx, row, outcome, now)
+
+        await self._persistently(commit)
+
+    async def _persistently(self, work: Callable[..., Awaitable[_T]], *given: object) -> _T:
+        """Do something with the database however long it is away: a leg cannot be begun again in its middle."""
+        while True:
+            try:
+                return await work(*given)
+            except StoreFailed as error:
+                log.warning("a leg waits for the database", reason=error.message)
+                await self._clock.sleep(_WAIT_FOR_DATABASE)
+
+    def _changes(
+        self, row: RunRow, walk: Walk | None, outcome: LegOutcome, started: list[RunRow], now: datetime
+    ) -> Json:
+        seal = partial(self._sealing.seal, row.project_id, row.id)
+        changes: Json = {"worker_id": None}
+        if walk:
+            changes |= {"tasks": row.tasks + walk.tasks, "sealed_carry": seal(walk.carry)}
+        match outcome:
+            case Over(state, output, error):
+                changes |= {"state": state, "error": error, "finished_at": now, "is_cancelling": False}
+                changes["sealed_output"] = seal(output) if state == store.SUCCEEDED else None
+            case Later(until, why):
+                state = store.PAUSED if why == "rate limit" else store.WAITING
+                changes |= {"state": state, "due_at": until, "waits_for": why}
+            case Branches(step):
+                waits = not isinstance(step, RunWorkflowStep) or step.wait
+                open_ = sum(child.state not in store.OVER for child in started) if waits else 0
+                changes |= {"state": store.WAITING, "waits_for": "children", "open_children": open_}
+                changes["due_at"] = None if open_ else now
+        return changes
+
+    async def _tell_parent(self, tx: Transaction, row: RunRow, outcome: Over, now: datetime) -> None:
+        parent, step = cast("str", row.parent_id), cast("str", row.parent_step)
+        ended = 1
+        if outcome.state != store.SUCCEEDED and row.trigger == FAN_OUT:
+            plan = await self._deployments.plan(row.version_id)
+            if plan.fan_out(step).on_item_error == "fail":
+                ended += await store.give_up_items(tx, parent, step, now)
+        await store.end_item(tx, parent, step, now, ended=ended)

@@ -1,0 +1,248 @@
+"""From what a host product reports to runs: which workflows it starts, for whom, and what their trigger gives."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import uuid4
+
+from pydantic import JsonValue
+
+from landbridge.access import Caller
+from landbridge.connections.accounts import Accounts, names
+from landbridge.errors import Conflict, InvalidRequest, NotConnected, NotFound
+from landbridge.files import File, Files, RunFiles
+from landbridge.store.connections import UserRow
+from landbridge.store.runs import RunRow
+from landbridge.workflows.definition import (
+    AppEventTrigger,
+    IntegrationEnabledTrigger,
+    RequestTrigger,
+    Validation,
+)
+from landbridge.workflows.deployments import Deployed, Deployments, is_on_for
+from landbridge.workflows.runs import Cause, Runs, Whose, run_id_of
+from landbridge.workflows.scope import Json
+
+_EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+_DEEPEST = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Which:
+    """Which connection and configuration a caller means, by id or external id; None means any that fits."""
+
+    connection: str | None = None
+    configuration: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A request that starts a workflow. `headers` have lower-case names; `file` is a raw body's contents."""
+
+    headers: Mapping[str, str]
+    params: Mapping[str, str]
+    body: Any = None  # Any: JSON
+    file: File | None = None
+
+
+class Triggers:
+    """Starts workflows on behalf of connected users."""
+
+    def __init__(self, accounts: Accounts, deployments: Deployments, runs: Runs, files: Files) -> None:
+        self._accounts = accounts
+        self._deployments = deployments
+        self._runs = runs
+        self._files = files
+
+    async def request(
+        self, caller: Caller, workflow_id: str, which: Which, incoming: Incoming
+    ) -> tuple[Deployed, RunRow]:
+        """Start a workflow with a request trigger, on one of the user's connections: the oldest that has it on.
+
+        Raises `NotFound` if there is no such workflow, `NotConnected`, `Conflict` if it is switched off,
+        `InvalidRequest` naming what the trigger's validation misses.
+        """
+        deployed = await self._deployments.find(caller.project_id, workflow_id)
+        trigger = deployed.plan.workflow.trigger
+        if not isinstance(trigger, RequestTrigger):
+            raise NotFound("This workflow is not started by requests.")
+        _must_be_valid(trigger, incoming)
+        user = await self._accounts.user(caller)
+        whose = (await self._of_user(caller, user, deployed, which))[0]
+        key = str(uuid4())
+        files = self._files.of(caller.project_id, run_id_of(deployed, whose, key))
+        output: JsonValue = {
+            "request": {
+                "headers": dict(incoming.headers),
+                "params": dict(incoming.params),
+                "body": await _received(incoming.body, files),
+                "file": incoming.file.model_dump(mode="json", by_alias=True) if incoming.file else None,
+            }
+        }
+        (row,) = await self._runs.start([(deployed, whose, Cause("request", output, key, key))])
+        return deployed, row
+
+    async def event(self, caller: Caller, name: str, payload: Json, which: Which) -> list[RunRow]:
+        """Start every workflow that an app event starts, for each of the user's configurations that has it on.
+
+        Raises `NotFound` for an event that the project has not, `InvalidRequest` for what its schema does not allow.
+        """
+        events = {row.name: row for row in await self._deployments.events(caller.project_id)}
+        if name not in events:
+            raise NotFound(
+                f"This project has no app event “{name[:64]}”. There is: {', '.join(events)[:500] or 'none'}."
+            )
+        user = await self._accounts.user(caller)
+        trace = str(uuid4())
+        begun = []
+        for deployed in await self._deployments.deployed(caller.project_id):
+            trigger = deployed.plan.workflow.trigger
+            if isinstance(trigger, AppEventTrigger) and trigger.event == name:
+                for whose in await self._on_for(caller, user, deployed, which):
+                    files = self._files.of(caller.project_id, run_id_of(deployed, whose, trace))
+                    output = {"event": await _received(payload, files)}
+                    begun.append((deployed, whose, Cause("appEvent", output, trace, trace)))
+        return await self._runs.start(begun)
+
+    async def switch(self, caller: Caller, workflow_id: str, which: Which, *, on: bool) -> None:
+        """Switch a workflow on or off for one of the user's configurations.
+
+        Raises `NotFound`, also if its permissions are not for this user; `InvalidRequest` if a setting that it needs
+        is not filled in.
+        """
+        deployed = await self._deployments.find(caller.project_id, workflow_id)
+        if on and not deployed.is_for(await self._accounts.user(caller)):
+            raise NotFound("There is no deployed workflow with this id in the project.")
+        integration = deployed.workflow.integration
+        if on:
+            await self._must_be_filled_in(caller, deployed, which)
+        await self._accounts.switch_workflow(
+            caller, which.connection, which.configuration, workflow_id, integration=integration, on=on
+        )
+
+    async def _must_be_filled_in(self, caller: Caller, deployed: Deployed, which: Which) -> None:
+        needed = [one.id for one in deployed.plan.workflow.settings if one.required and one.default is None]
+        for connected in await self._accounts.list(caller, deployed.workflow.integration) if needed else ():
+            if _is_meant(which.connection, connected.connection.id, connected.connection.external_id):
+                row = connected.configuration(which.configuration)
+                filled = row.shared_settings | (
+                    row.workflow_settings.get(deployed.workflow.id, {}).get("settings") or {}
+                )
+                if missing := [id_ for id_ in needed if filled.get(id_) in (None, "")]:
+                    raise InvalidRequest(f"Fill in first what the workflow needs: {', '.join(missing)}.")
+
+    async def integration_enabled(self, caller: Caller, connection_id: str) -> list[RunRow]:
+        """Start what is to run once when a user has connected an account: once for each connection and workflow."""
+        user = await self._accounts.user(caller)
+        begun: list[tuple[Deployed, Whose, Cause]] = []
+        for deployed in await self._deployments.deployed(caller.project_id):
+            if isinstance(deployed.plan.workflow.trigger, IntegrationEnabledTrigger):
+                cause = Cause("integrationEnabled", {}, str(uuid4()), f"enabled/{connection_id}")
+                on_for = await self._on_for(caller, user, deployed, Which(connection_id))
+                begun.extend((deployed, whose, cause) for whose in on_for)
+        return await self._runs.start(begun)
+
+    async def _of_user(self, caller: Caller, user: UserRow, deployed: Deployed, which: Which) -> Sequence[Whose]:
+        """Return for whom the workflow can run, or raise what keeps it from it."""
+        if found := await self._on_for(caller, user, deployed, which):
+            return found
+        integration = deployed.workflow.integration
+        if not await self._accounts.list(caller, integration):
+            raise NotConnected(f"This user has not connected {integration}.")
+        if not deployed.is_for(user):
+            raise NotFound("There is no deployed workflow with this id in the project.")
+        raise Conflict("The workflow is not switched on for this user's connection and configuration.")
+
+    async def _on_for(self, caller: Caller, user: UserRow, deployed: Deployed, which: Which) -> list[Whose]:
+        connected = await self._accounts.list(caller, deployed.workflow.integration)
+        return [
+            Whose(user, one.connection, configuration)
+            for one in connected
+            if _is_meant(which.connection, one.connection.id, one.connection.external_id)
+            for configuration in is_on_for(deployed, one, user)
+            if _is_meant(which.configuration, configuration.id, configuration.external_id)
+        ]
+
+
+def _is_meant(selector: str | None, id_: str, external_id: str | None) -> bool:
+    return not selector or names(selector, id_, external_id)
+
+
+def _must_be_valid(trigger: RequestTrigger, incoming: Incoming) -> None:
+    body = incoming.body if isinstance(incoming.body, dict) else {}
+    for where, validations, values in (
+        ("headers", trigger.headers, incoming.headers),
+        ("body", trigger.body, body),
+        ("params", trigger.params, incoming.params),
+    ):
+        for validation in validations:
+            key = validation.key.lower() if where == "headers" else validation.key
+            _must_hold(where, validation, values.get(key), is_text=where != "body")
+
+
+def _must_hold(where: str, validation: Validation, value: Any, *, is_text: bool) -> None:  # Any: JSON
+    if value is None:
+        if validation.required:
+            raise InvalidRequest(f"{where}.{validation.key} is missing; this workflow needs it.")
+    elif not _is_of(validation.data_type, value, is_text=is_text):
+        raise InvalidRequest(f"{where}.{validation.key} must be {_WORDS[validation.data_type]}.")
+
+
+_WORDS = {
+    "STRING": "a text",
+    "NUMBER": "a number",
+    "DATE": "a date in ISO 8601",
+    "BOOLEAN": "true or false",
+    "EMAIL": "an e-mail address",
+    "OBJECT": "an object",
+    "ARRAY": "a list",
+    "FILE": "a file: `{dataType: FILE, name, data}`",
+}
+
+
+def _is_of(kind: str, value: Any, *, is_text: bool) -> bool:  # Any: JSON
+    """Return whether a value is of a kind; headers and query parameters are texts that may spell one."""
+    match kind:
+        case "NUMBER":
+            return _is_number(value) if is_text else isinstance(value, int | float) and not isinstance(value, bool)
+        case "BOOLEAN":
+            return value in {"true", "false"} if is_text else isinstance(value, bool)
+        case "DATE":
+            return isinstance(value, str) and _is_date(value)
+        case "EMAIL":
+            return isinstance(value, str) and bool(_EMAIL.fullmatch(value))
+        case "FILE":
+            return isinstance(value, dict) and "data" in value
+    kinds = {"STRING": str, "OBJECT": dict, "ARRAY": list}
+    return isinstance(value, kinds.get(kind, object))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_date(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
+async def _received(value: Any, files: RunFiles, depth: int = 0) -> Any:  # Any: JSON
+    """Return JSON with the contents of the files in it taken into the run's files."""
+    if depth > _DEEPEST:
+        raise InvalidRequest(f"This is nested more than {_DEEPEST} levels deep.")
+    if isinstance(value, dict):
+        if value.get("dataType") == "FILE" and "data" in value:
+            return (await files.receive(value)).model_dump(mode="json", by_alias=True)
+        return {name: await _received(inner, files, depth + 1) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [await _received(inner, files, depth + 1) for inner in value]
+    return value

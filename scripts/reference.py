@@ -153,7 +153,7 @@ def _definitions(model: type[BaseModel]) -> dict[str, Any]:  # Any: JSON Schema
 
 def _thing(name: str, of: Mapping[str, Any]) -> str:  # Any: JSON Schema
     fields = _fields("field", of) if of.get("properties") else ""
-    return f"### {name}\n\n{of['description']}\n\n{fields}"
+    return f"### {name}\n\n{of.get('description', 'Any JSON.')}\n\n{fields}"
 
 
 def _action_section(action: Action) -> str:

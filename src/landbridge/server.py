@@ -78,6 +78,11 @@ def rooms_of(house: House) -> Rooms:
         proxy=house.proxy,
         actions=house.actions,
         workbench=house.workbench,
+        files=house.files,
+        deployments=house.deployments,
+        runs=house.runs,
+        sealing=house.sealing,
+        triggers=house.triggers,
         metrics=house.metrics,
     )
 

@@ -16,6 +16,7 @@ from yarl import URL
 
 from landbridge.server import rooms_of
 from landbridge.web import site
+from landbridge.workflows.definition import Workflow
 
 PROXY = "/projects/{project_id}/sdk/proxy/{integration}/me/drive"
 
@@ -40,6 +41,11 @@ POST   /projects/{project_id}/sdk/credentials/{selector}/configurations {"extern
 PATCH  /projects/{project_id}/sdk/credentials/{selector}/configurations {"meta": {"x": 1}}
 DELETE /projects/{project_id}/sdk/credentials/{selector}/configurations
 GET    /projects/{project_id}/sdk/proxy/{integration}/me/drive
+POST   /projects/{project_id}/sdk/triggers/{workflow_id}                {"x": 1}
+POST   /projects/{project_id}/sdk/events/trigger                        {"name": "Theirs", "payload": {}}
+POST   /v2/projects/{project_id}/sdk/events/trigger                     {"name": "Theirs", "payload": {}}
+POST   /projects/{project_id}/sdk/workflows/{workflow_id}
+DELETE /projects/{project_id}/sdk/workflows/{workflow_id}
 """
 """Routes of a connected user, who proves it by a token."""
 
@@ -62,6 +68,27 @@ PATCH  /api/v1/projects/{project_id}/integrations/{type}                {"client
 GET    /api/v1/projects/{project_id}/connections
 DELETE /api/v1/projects/{project_id}/connections/{connection_id}
 POST   /api/v1/projects/{project_id}/users/{user_id}/token              {"lifetime_seconds": 60}
+GET    /api/v1/projects/{project_id}/workflows
+POST   /api/v1/projects/{project_id}/workflows                          {"name": "T", "trigger": {"type": "request"}}
+POST   /api/v1/projects/{project_id}/workflows/check                    {"name": "T", "trigger": {"type": "request"}}
+GET    /api/v1/projects/{project_id}/workflows/{workflow_id}
+PUT    /api/v1/projects/{project_id}/workflows/{workflow_id}            {"name": "T", "trigger": {"type": "request"}}
+PATCH  /api/v1/projects/{project_id}/workflows/{workflow_id}            {"is_hidden": true}
+DELETE /api/v1/projects/{project_id}/workflows/{workflow_id}
+POST   /api/v1/projects/{project_id}/workflows/{workflow_id}/deploy
+POST   /api/v1/projects/{project_id}/workflows/{workflow_id}/undeploy
+GET    /api/v1/projects/{project_id}/workflows/{workflow_id}/versions
+POST   /api/v1/projects/{project_id}/workflows/{workflow_id}/versions/{number}/restore
+GET    /api/v1/projects/{project_id}/runs
+GET    /api/v1/projects/{project_id}/runs/{run_id}
+POST   /api/v1/projects/{project_id}/runs/{run_id}/cancel
+POST   /api/v1/projects/{project_id}/runs/{run_id}/replay                {"version": "same"}
+GET    /api/v1/projects/{project_id}/events
+PUT    /api/v1/projects/{project_id}/events/{event}                     {"example": {"x": 1}}
+DELETE /api/v1/projects/{project_id}/events/{event}
+GET    /api/v1/projects/{project_id}/secrets
+PUT    /api/v1/projects/{project_id}/secrets/{secret}                   {"value": "theirs"}
+DELETE /api/v1/projects/{project_id}/secrets/{secret}
 """
 """Routes of an operator, who proves it by an API key."""
 
@@ -127,7 +154,8 @@ class Victim:
         headers = {"Authorization": f"Bearer {self.key}"}
         base = f"/api/v1/projects/{self.person.project}"
         seen = [await self.person.send("GET", f"{base}{part}", headers=headers) for part in ("", "/integrations")]
-        seen += [await self.person.send("GET", f"{base}{part}", headers=headers) for part in ("/connections",)]
+        parts = ("/connections", "/workflows", "/runs", "/events", "/secrets")
+        seen += [await self.person.send("GET", f"{base}{part}", headers=headers) for part in parts]
         seen += [await self.person.sdk("GET", part) for part in ("/me", f"/credentials/{self.ids['connection_id']}")]
         assert {answer.status for answer in seen} == {200}
         return [answer.json for answer in seen]
@@ -150,8 +178,19 @@ async def victim(landbridge: Place) -> Victim:
         "user_id": person.id,
         "key_id": signing_key.id,
         "name": "onedrive",
+        **await _workflow_of(landbridge, person.project),
     }
     return Victim(person, {**ids, "api_key_id": row.id}, key)
+
+
+async def _workflow_of(landbridge: Place, project: str) -> dict[str, str]:
+    deployments = landbridge.house.deployments
+    definition = {"name": "Ours", "trigger": {"type": "appEvent", "event": "Ours"}}
+    await deployments.put_event(project, "Ours", {}, None)
+    await deployments.put_secret(project, "OURS", "a secret of ours")
+    workflow = await deployments.create(project, Workflow.parse(definition))
+    await deployments.deploy(project, workflow.id)
+    return {"workflow_id": workflow.id, "number": "1", "run_id": "run", "event": "Ours", "secret": "OURS"}
 
 
 async def test_every_route_is_in_a_table_above(landbridge: Place) -> None:

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 from landbridge.access import Caller
 from landbridge.clock import Clock
-from landbridge.errors import Conflict, InvalidRequest, NotFound, TooLarge
+from landbridge.errors import Conflict, InvalidRequest, NotConnected, NotFound, TooLarge
 from landbridge.store import connections as store
 from landbridge.store.connections import ConfigurationRow, ConnectionRow, UserRow
 from landbridge.store.database import Database, Transaction
@@ -129,6 +129,33 @@ class Accounts:
         async with self._database.begin() as tx:
             await store.update_configuration(tx, row, **changes, updated_at=self._clock.now())
         return await self.get(caller, connected.connection.id)
+
+    async def switch_workflow(
+        self,
+        caller: Caller,
+        selector: str | None,
+        configuration: str | None,
+        workflow_id: str,
+        *,
+        integration: str,
+        on: bool,
+    ) -> None:
+        """Switch a workflow on or off for a configuration, keeping the settings that the user filled in for it.
+
+        Without a selector the user's oldest usable connection is meant. Raises `NotFound`, `TooLarge`.
+        """
+        async with self._database.begin() as tx:
+            await store.hold_user(tx, caller.project_id, caller.user_id)
+            rows = await store.connections_of(tx, caller.project_id, caller.user_id, integration)
+            connection = choose(rows, selector)
+            if connection is None:
+                raise NotConnected(f"This user has no such connection with {integration}.")
+            (connected,) = await _with_configurations(tx, [connection])
+            row = connected.configuration(configuration)
+            mine = {**row.workflow_settings.get(workflow_id, {}), "enabled": on}
+            switched = {**row.workflow_settings, workflow_id: mine}
+            _must_be_short(switched)
+            await store.update_configuration(tx, row, workflow_settings=switched, updated_at=self._clock.now())
 
     async def add_configuration(self, caller: Caller, selector: str, external_id: str | None) -> Connected:
         """Add a configuration to a connection. Raises `Conflict` if its external id is taken, and `TooLarge`."""

@@ -10,6 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request
 
 from landbridge.access import Operator, Reach, bearer
+from landbridge.web import flows
 from landbridge.web.rooms import Rooms
 from landbridge.web.shapes import (
     ApiKeyIn,
@@ -42,6 +43,7 @@ def router(rooms: Rooms) -> APIRouter:
     _add_key_routes(routes, rooms, operator)
     _add_integration_routes(routes, rooms)
     _add_user_routes(routes, rooms)
+    flows.add_routes(routes, rooms)
     return routes
 
 

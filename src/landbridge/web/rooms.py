@@ -8,12 +8,16 @@ from landbridge.clock import Clock
 from landbridge.connections.accounts import Accounts
 from landbridge.connections.picker import Picker
 from landbridge.connections.sign_ins import SignIns
+from landbridge.files import Files
 from landbridge.kit import Actions, Workbench
 from landbridge.projects import Projects
 from landbridge.proxy import Proxy
 from landbridge.settings import Settings
 from landbridge.store.database import Database
 from landbridge.telemetry import Metrics
+from landbridge.workflows.deployments import Deployments
+from landbridge.workflows.runs import Runs, Sealing
+from landbridge.workflows.triggers import Triggers
 
 
 @dataclass(frozen=True)
@@ -32,4 +36,9 @@ class Rooms:
     proxy: Proxy
     actions: Actions
     workbench: Workbench
+    files: Files
+    deployments: Deployments
+    runs: Runs
+    sealing: Sealing
+    triggers: Triggers
     metrics: Metrics

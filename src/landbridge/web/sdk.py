@@ -11,6 +11,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from landbridge.access import Caller
 from landbridge.catalog import Manifest, integration_id
 from landbridge.connections.accounts import Connected
 from landbridge.errors import InstallFailed, InvalidRequest, NotFound
@@ -18,6 +19,7 @@ from landbridge.store.connections import ConfigurationRow, UserRow
 from landbridge.store.projects import IntegrationRow
 from landbridge.web.forms import caller_of, json_object, parsed_object
 from landbridge.web.rooms import Rooms
+from landbridge.workflows.deployments import Deployed
 
 _FEATURES = ("headless-cp", "user-metadata")
 _CREDENTIAL = "X-Paragon-Credential"
@@ -64,7 +66,7 @@ def _add_user_routes(routes: APIRouter, rooms: Rooms) -> None:
     async def integrations(request: Request) -> JSONResponse:
         caller = await caller_of(rooms, request)
         rows = await rooms.projects.integrations(caller.project_id)
-        return JSONResponse([_integration(row, rooms.catalog.get(row.type)) for row in rows])
+        return JSONResponse([await _listed(rooms, row, caller) for row in rows])
 
     @routes.get("/projects/{project_id}/triggers")
     async def triggers(request: Request) -> JSONResponse:
@@ -127,7 +129,7 @@ def _add_credential_routes(routes: APIRouter, rooms: Rooms) -> None:
         found = await rooms.accounts.list(caller, type_)
         chosen = await rooms.accounts.get(caller, selector, type_) if selector else found[0] if found else None
         account = chosen.connection.account if chosen else {}
-        shown = {**_integration(row, rooms.catalog.get(type_)), "providerData": account}
+        shown = {**await _listed(rooms, row, caller), "providerData": account}
         if request.query_params.get("includeAccountAuth") == "true":
             given = await rooms.picker.admit(caller, type_, selector)
             shown["accountAuth"] = {"OAUTH_ACCESS_TOKEN": given.access_token, "DOMAIN": given.drive_origin}
@@ -194,6 +196,47 @@ def _object(body: dict[str, Any], name: str) -> dict[str, Any]:
     return value
 
 
+async def _listed(rooms: Rooms, row: IntegrationRow, caller: Caller) -> dict[str, Any]:
+    """Return an integration with the workflows that the user may switch on."""
+    user = await rooms.accounts.user(caller)
+    deployed = [
+        one for one in await rooms.deployments.deployed(caller.project_id) if one.workflow.integration == row.type
+    ]
+    shown = [one for one in deployed if one.is_for(user)]
+    listed = _integration(row, rooms.catalog.get(row.type))
+    listed["configs"][0]["values"]["workflowMeta"] = {one.workflow.id: _workflow_form(one) for one in shown}
+    return listed | {
+        "workflows": [_workflow(one, row) for one in shown],
+        "noPermissionWorkflows": [one.workflow.id for one in deployed if one not in shown],
+    }
+
+
+def _workflow(deployed: Deployed, integration: IntegrationRow) -> dict[str, Any]:
+    row = deployed.workflow
+    return {
+        "id": row.id,
+        "description": row.name,
+        "integrationId": integration.id,
+        "projectId": row.project_id,
+        "dateCreated": _instant(row.created_at),
+        "dateUpdated": _instant(row.updated_at),
+        "steps": [],
+    }
+
+
+def _workflow_form(deployed: Deployed) -> dict[str, Any]:
+    """Return what the portal asks of a user who switches a workflow on."""
+    row, workflow = deployed.workflow, deployed.plan.workflow
+    return {
+        "id": row.id,
+        "description": row.name,
+        "infoText": workflow.description,
+        "defaultEnabled": row.is_default_enabled,
+        "hidden": row.is_hidden,
+        "inputs": [setting.model_dump(mode="json", by_alias=True) for setting in workflow.settings],
+    }
+
+
 def _integration(row: IntegrationRow, manifest: Manifest) -> dict[str, Any]:
     """Return an integration as the SDK lists it; empty lists make its install go straight to the provider."""
     created, updated = _instant(row.created_at), _instant(row.updated_at)
@@ -229,8 +272,6 @@ def _integration(row: IntegrationRow, manifest: Manifest) -> dict[str, Any]:
                 },
             }
         ],
-        "workflows": [],
-        "noPermissionWorkflows": [],
         "sdkIntegrationConfig": {
             "accountTypes": [],
             "oauthInputs": [],

@@ -10,7 +10,7 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 
 from landbridge import __version__
 from landbridge.errors import InvalidRequest, LandbridgeError, NotFound, TooLarge
-from landbridge.web import agents, api, oauth, sdk, tools
+from landbridge.web import agents, api, oauth, sdk, tools, triggers
 from landbridge.web.answers import error_answer
 from landbridge.web.forms import referring_origin
 from landbridge.web.gate import Gate
@@ -33,6 +33,7 @@ def build(rooms: Rooms) -> Gate:
         sdk.router(rooms),
         tools.router(rooms),
         agents.router(rooms),
+        triggers.router(rooms),
         oauth.router(rooms),
         api.router(rooms),
     ):

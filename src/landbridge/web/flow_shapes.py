@@ -1,0 +1,154 @@
+"""What the management API of workflows takes and shows, as models."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, Field, JsonValue, SecretStr
+
+from landbridge.store.history import StepRow
+from landbridge.store.runs import RunRow
+from landbridge.store.workflows import VersionRow, WorkflowRow
+from landbridge.web.shapes import Given
+from landbridge.workflows.definition import Condition
+
+
+class WorkflowChange(Given):
+    """What to change of a workflow; what is absent stays."""
+
+    is_hidden: bool | None = Field(default=None, description="Whether the portal leaves it out.")
+    is_default_enabled: bool | None = Field(default=None, description="Whether it is on without the user's doing.")
+    permissions: list[list[Condition]] | None = Field(
+        default=None, max_length=20, description="Groups of conditions on `user.metadata`; empty lets everybody."
+    )
+
+
+class WorkflowOut(BaseModel):
+    """A workflow with its draft."""
+
+    id: str
+    project_id: str
+    integration: str
+    name: str
+    draft: dict[str, JsonValue]
+    deployed_version_id: str | None
+    is_hidden: bool
+    is_default_enabled: bool
+    permissions: list[Any] | None
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, row: WorkflowRow) -> Self:
+        """Return the row as the API shows it."""
+        return cls.model_validate(row, from_attributes=True)
+
+
+class VersionOut(BaseModel):
+    """A version: a definition that never changes."""
+
+    id: str
+    workflow_id: str
+    number: int
+    definition: dict[str, JsonValue]
+    created_at: datetime
+
+    @classmethod
+    def of(cls, row: VersionRow) -> Self:
+        """Return the row as the API shows it."""
+        return cls.model_validate(row, from_attributes=True)
+
+
+class ProblemOut(BaseModel):
+    """What would keep a definition from running, and where."""
+
+    step: str
+    field: str
+    path: str
+    message: str
+
+
+class RunOut(BaseModel):
+    """A run. `waits_for` and `due_at` say what it waits for, and until when."""
+
+    id: str
+    workflow_id: str
+    version_id: str
+    user_id: str
+    connection_id: str | None
+    configuration_id: str | None
+    trigger: str
+    trace_id: str
+    replay_of: str | None
+    state: str
+    waits_for: str | None
+    due_at: datetime | None
+    tasks: int
+    error: dict[str, Any] | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+    @classmethod
+    def of(cls, row: RunRow) -> Self:
+        """Return the row as the API shows it."""
+        return cls.model_validate(row, from_attributes=True)
+
+
+class RunPage(BaseModel):
+    """Some runs, and where the next ones are."""
+
+    runs: list[RunOut]
+    next_cursor: str | None
+
+
+class StepOut(BaseModel):
+    """What became of a step. Long values are cut: `{"truncated": true, "size": …, "preview": …}`."""
+
+    step: str
+    type: str
+    state: str
+    attempts: int
+    started_at: datetime
+    finished_at: datetime | None
+    input: Any
+    output: Any
+    error: dict[str, Any] | None
+
+
+class RunDetails(RunOut):
+    """A run with its steps."""
+
+    steps: list[StepOut] = []
+
+    @classmethod
+    def of_steps(cls, row: RunRow, steps: Sequence[StepRow]) -> Self:
+        """Return a run with what became of its steps."""
+        shown = [StepOut.model_validate(step, from_attributes=True) for step in steps]
+        return cls.of(row).model_copy(update={"steps": shown})
+
+
+class ReplayIn(Given):
+    """How to run again what a run did."""
+
+    version: Literal["same", "deployed"] = "same"
+    step: str | None = Field(default=None, max_length=64, description="The step to go on from; unset: the start.")
+
+
+class EventIn(Given):
+    """An app event."""
+
+    example: JsonValue = Field(default={}, description="What it may look like.")
+    json_schema: dict[str, Any] | None = Field(default=None, description="What each report must fit.")
+
+
+class EventOut(EventIn):
+    """An app event with its name."""
+
+    name: str
+
+
+class SecretIn(Given):
+    """A secret."""
+
+    value: SecretStr = Field(max_length=65_536)

@@ -1,0 +1,159 @@
+"""Where host products start workflows: requests, app events, and users switching them on and off, as the SDK does."""
+
+import asyncio
+import contextlib
+from datetime import timedelta
+from typing import Any, Final
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from landbridge.clock import Clock
+from landbridge.errors import InvalidRequest, RunFailed, StoreFailed
+from landbridge.files import File, Files
+from landbridge.store import runs as store
+from landbridge.store.database import Database
+from landbridge.store.runs import RunRow
+from landbridge.web.forms import caller_of, json_object, parsed_object
+from landbridge.web.rooms import Rooms
+from landbridge.workflows.branching import root_id
+from landbridge.workflows.runs import Sealing
+from landbridge.workflows.triggers import Incoming, Which
+
+LONGEST_WAIT: Final = timedelta(seconds=55)
+"""How long a request waits for its workflow's Response step; after that the answer is 542, and the run goes on."""
+
+_LOOK_EVERY = timedelta(milliseconds=10)
+_LATE = 542
+_CREDENTIAL, _CONFIGURATION = "x-paragon-credential", "x-paragon-configuration-id"
+_NOT_PASSED_ON = frozenset({"authorization", "cookie", "proxy-authorization"})
+
+
+def router(rooms: Rooms) -> APIRouter:
+    """Return the routes that start workflows."""
+    routes = APIRouter(include_in_schema=False)
+    answers = Answers(rooms.database, rooms.clock)
+
+    @routes.post("/projects/{project_id}/sdk/triggers/{workflow_id}")
+    async def start(request: Request, workflow_id: str) -> Response:
+        caller = await caller_of(rooms, request)
+        incoming = await _incoming(request)
+        deployed, row = await rooms.triggers.request(caller, workflow_id, _which(request), incoming)
+        if not deployed.plan.answers:
+            return JSONResponse({"workflowExecutionId": row.id}, 202)
+        return await _answered(rooms, answers, row)
+
+    @routes.post("/projects/{project_id}/sdk/events/trigger")
+    @routes.post("/v2/projects/{project_id}/sdk/events/trigger")
+    async def report(request: Request) -> JSONResponse:
+        caller, body = await caller_of(rooms, request), await json_object(request)
+        name, payload = body.get("name"), body.get("payload", {})
+        if not isinstance(name, str) or not isinstance(payload, dict):
+            raise InvalidRequest("An app event is `{name, payload}`: a text, and an object.")
+        begun = await rooms.triggers.event(caller, name, payload, _which(request))
+        return JSONResponse({"workflowExecutionIds": [row.id for row in begun]}, 201)
+
+    @routes.post("/projects/{project_id}/sdk/workflows/{workflow_id}")
+    async def switch_on(request: Request, workflow_id: str) -> JSONResponse:
+        await rooms.triggers.switch(await caller_of(rooms, request), workflow_id, _which(request), on=True)
+        return JSONResponse({})
+
+    @routes.delete("/projects/{project_id}/sdk/workflows/{workflow_id}")
+    async def switch_off(request: Request, workflow_id: str) -> JSONResponse:
+        await rooms.triggers.switch(await caller_of(rooms, request), workflow_id, _which(request), on=False)
+        return JSONResponse({})
+
+    return routes
+
+
+def _which(request: Request) -> Which:
+    return Which(request.headers.get(_CREDENTIAL), request.headers.get(_CONFIGURATION))
+
+
+async def _incoming(request: Request) -> Incoming:
+    """Return the request as the workflow sees it: without what proves who calls."""
+    headers = {name: value for name, value in request.headers.items() if name not in _NOT_PASSED_ON}
+    body = await request.body()
+    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if kind == "application/x-www-form-urlencoded":
+        form = await request.form()
+        value: Any = {name: str(text) for name, text in form.items()}  # Any: JSON
+    else:
+        value = _json(body)
+    return Incoming(headers, dict(request.query_params), value)
+
+
+def _json(body: bytes) -> Any:  # Any: JSON
+    return parsed_object(b'{"body":' + body + b"}", "The body")["body"] if body.strip() else {}
+
+
+async def _answered(rooms: Rooms, answers: "Answers", row: RunRow) -> Response:
+    """Return what the workflow answers, or 542 if it takes too long, or `RunFailed`."""
+    try:
+        async with asyncio.timeout(LONGEST_WAIT.total_seconds()):
+            row = await answers.of(row.id)
+    except TimeoutError:
+        late = {
+            "message": f"The workflow has not answered within {LONGEST_WAIT.seconds} s; it goes on.",
+            "dateSubmitted": row.created_at.isoformat(),
+            "projectId": row.project_id,
+            "workflowId": row.workflow_id,
+            "executionId": row.id,
+        }
+        return JSONResponse(late, _LATE)
+    return _response(row, rooms.sealing, rooms.files)
+
+
+def _response(row: RunRow, sealing: Sealing, files: Files) -> Response:
+    answer = sealing.open(row, row.sealed_response)
+    marks = {"X-Landbridge-Run": row.id}
+    if answer is None:
+        if row.state != store.SUCCEEDED:
+            raise RunFailed("The workflow failed before it answered.", meta={"executionId": row.id, "error": row.error})
+        return JSONResponse({"workflowExecutionId": row.id}, headers=marks)
+    headers = {name: str(value) for name, value in (answer.get("headers") or {}).items()} | marks
+    if answer["type"] == "FILE":
+        file = File.model_validate(answer["file"])
+        contents = files.of(row.project_id, root_id(row.id)).open(file)
+        return StreamingResponse(
+            contents.chunks(),
+            answer["statusCode"],
+            headers={"Content-Length": str(contents.size), **headers},
+            media_type=file.mime_type,
+        )
+    return JSONResponse(answer.get("body"), answer["statusCode"], headers=headers)
+
+
+class Answers:
+    """Waits for runs to answer: one look into the database for all that are waited for."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._awaited: dict[str, asyncio.Future[RunRow]] = {}
+        self._looking: asyncio.Task[None] | None = None
+
+    async def of(self, run_id: str) -> RunRow:
+        """Return the run once it has answered, or is over."""
+        answered = self._awaited.setdefault(run_id, asyncio.get_running_loop().create_future())
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look())
+        try:
+            return await answered
+        finally:
+            self._awaited.pop(run_id, None)
+
+    async def _look(self) -> None:
+        while self._awaited:
+            with contextlib.suppress(StoreFailed):  # whoever waits is told after a while, or once it is back
+                await self._hand_out()
+            await self._clock.sleep(_LOOK_EVERY)
+
+    async def _hand_out(self) -> None:
+        async with self._database.read() as tx:
+            rows = await store.responses(tx, self._awaited)
+        for row in rows:
+            waiting = self._awaited.get(row.id)
+            if waiting and not waiting.done():
+                waiting.set_result(row)

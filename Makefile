@@ -36,6 +36,7 @@ check: ## Look without running: style, format, types, the layer contract (under 
 test: ## Run every test, or those in one place: make test T=tests/unit
 	@$(SETUP) packages sdk chromium
 	-@$(SETUP) nginx wrk # for the benchmarks' short form, which is skipped on machines that have no Debian packages
+	-@$(SETUP) stores # for file contents in S3 and Azure; their tests are skipped, and say so, where these cannot be had
 	@$(RUN) pytest $(T)
 
 docs: ## Write the generated parts of docs/reference anew
@@ -53,5 +54,5 @@ soak: ## Use it for an hour on a bad day at Microsoft, watching for growth (MINU
 	@$(RUN) scripts.soak
 
 clean: ## Remove everything that can be fetched or built again
-	@rm -rf build dist .venv .tools .*_cache .hypothesis tests/acceptance/node_modules scripts/chromium/node_modules
+	@rm -rf build dist .venv .tools .*_cache .hypothesis tests/acceptance/node_modules scripts/*/node_modules
 	@find src tests scripts -name __pycache__ -prune -exec rm -rf {} +

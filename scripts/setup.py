@@ -6,6 +6,7 @@
     chromium   a browser for the acceptance tests
     nginx      the reference that `make bench` measures against
     wrk        the load that `make bench` puts on both
+    stores     stand-ins for S3 and Azure, for the tests of file contents
 
 `make` calls this before every target that needs a part, so it must be quick when nothing is to be done, and it runs
 before anything is installed, so it uses the standard library alone. What the machine has is used as it is. What it
@@ -389,12 +390,25 @@ def _chromium_from_npm() -> None:
     shutil.copy(source / "start", CHROMIUM_FROM_NPM)
 
 
+def provide_stores() -> None:
+    """Install moto, which speaks as S3 does, and Azurite, which is Microsoft's own stand-in for Azure."""
+    if not (BIN / "moto_server").exists():
+        home = TOOLS / "moto"
+        _uv_sync("moto from PyPI (about 40 MB)", home, "--only-group", "stores")
+        link("moto_server", home / "bin" / "moto_server")
+    if not (BIN / "azurite").exists():
+        source = TREE / "scripts" / "azurite"
+        _npm_ci("Azurite from npm (about 360 MB)", source)
+        link("azurite", source / "node_modules" / ".bin" / "azurite-blob")
+
+
 PARTS: dict[str, Callable[[], None]] = {
     "packages": provide_packages,
     "sdk": provide_sdk,
     "chromium": provide_chromium,
     "nginx": provide_nginx,
     "wrk": provide_wrk,
+    "stores": provide_stores,
 }
 
 

@@ -185,9 +185,9 @@ class RunFiles:
             size += len(chunk)
             if self._longest is not None and size > self._longest:
                 raise TooLarge(f"“{name[:100]}” has more than {self._longest} bytes. Fetch it through the proxy.")
-            with _translated():
+            with _translated(FilesFailed):
                 await writer.write(chunk)
-        with _translated():
+        with _translated(FilesFailed):
             await writer.close()
         await self._settle(path)
         sha256 = await digest.hex()
@@ -321,12 +321,15 @@ def _store(url: str) -> ObjectStore:
 
 
 @contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    """Turn the store's errors into ours, most specific first."""
+def _translated(missing: type[FileUnknown | FilesFailed] = FileUnknown) -> Iterator[None]:
+    """Turn the store's errors into ours, most specific first; who writes misses no file, but the place for it."""
     try:
         yield
     except FileNotFoundError as error:
-        raise FileUnknown("The contents of this file are gone: its run was over, or they were swept away.") from error
+        gone = "The contents of this file are gone: its run was over, or they were swept away."
+        raise missing(
+            gone if missing is FileUnknown else f"There is no such place for files: {_first_line(error)}"
+        ) from error
     except (BaseError, OSError) as error:
         raise FilesFailed(f"File contents cannot be kept or read: {_first_line(error)}") from error
 

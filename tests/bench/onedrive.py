@@ -60,6 +60,7 @@ class Beside:
             seconds = do()
             for of, pid in processes.items():
                 self._cpu.setdefault(of, []).append(cpu_seconds(pid) - before[of])
+            self.stage.clean_up()
             return seconds
 
         return watched
@@ -93,28 +94,24 @@ class _Large:
 
     def save_anew(self) -> float:
         name = self.stage.new_name()
-        seconds = self.save(name)
-        self.stage.forget(f"large/{name}")
-        return seconds
+        self.stage.later(lambda: self.stage.forget(f"large/{name}"))
+        return self.save(name)
 
     def save_theirs(self) -> float:
         name = self.stage.new_name()
+        self.stage.later(lambda: self.stage.forget(f"large/{name}"))
         copied = _copy(self.source, "large.bin", "one:", f"large/{name}")
-        seconds, _ = self.stage.rclone.run("operations/copyfile", **copied)
-        self.stage.forget(f"large/{name}")
-        return seconds
+        return self.stage.rclone.run("operations/copyfile", **copied)[0]
 
     def get(self) -> float:
         run = self.stage.new_name()
-        seconds, _ = self.stage.steps.run("get_file", [(run, {"filePath": "large/large.bin"})])
-        self.stage.steps.obey(clear=[run])
-        return seconds
+        self.stage.later(lambda: self.stage.steps.obey(clear=[run]))
+        return self.stage.steps.run("get_file", [(run, {"filePath": "large/large.bin"})])[0]
 
     def get_theirs(self) -> float:
+        self.stage.later((self.source / "fetched.bin").unlink)
         copied = _copy("one:", "large/large.bin", self.source, "fetched.bin")
-        seconds, _ = self.stage.rclone.run("operations/copyfile", **copied)
-        (self.source / "fetched.bin").unlink()
-        return seconds
+        return self.stage.rclone.run("operations/copyfile", **copied)[0]
 
 
 def _measure_growing(
@@ -159,25 +156,25 @@ class _Small:
 
     def save_anew(self) -> float:
         folder = self.stage.new_name()
-        return self._forgotten(folder, self.save(folder))
+        self.stage.later(lambda: self._check_and_forget(folder))
+        return self.save(folder)
 
     def save_theirs(self) -> float:
         folder = self.stage.new_name()
+        self.stage.later(lambda: self._check_and_forget(folder))
         self.stage.new_folder(folder)
-        seconds, _ = self.stage.rclone.run("sync/copy", srcFs=str(self.source), dstFs=f"one:{folder}")
-        return self._forgotten(folder, seconds)
+        return self.stage.rclone.run("sync/copy", srcFs=str(self.source), dstFs=f"one:{folder}")[0]
 
     def get(self) -> float:
         inputs = [(self.stage.new_name(), {"fileId": id_}) for id_ in self.ids]
-        seconds, _ = self.stage.steps.run("get_file", inputs, IN_FLIGHT)
-        self.stage.steps.obey(clear=[run for run, _ in inputs])
-        return seconds
+        self.stage.later(lambda: self.stage.steps.obey(clear=[run for run, _ in inputs]))
+        return self.stage.steps.run("get_file", inputs, IN_FLIGHT)[0]
 
     def get_theirs(self) -> float:
         place = self.stage.folder / self.stage.new_name()
+        self.stage.later(lambda: shutil.rmtree(place))
         seconds, _ = self.stage.rclone.run("sync/copy", srcFs="one:small", dstFs=str(place))
         assert len(list(place.iterdir())) == len(self.kept)
-        shutil.rmtree(place)
         return seconds
 
     @cached_property
@@ -185,10 +182,9 @@ class _Small:
         """The ids of the files on the drive; rclone writes the drive's before each."""
         return [one["ID"].rpartition("#")[2] for one in self.stage.list("small")]
 
-    def _forgotten(self, folder: str, seconds: float) -> float:
+    def _check_and_forget(self, folder: str) -> None:
         assert len(self.stage.list(folder)) == len(self.kept)
         self.stage.forget(folder)
-        return seconds
 
 
 def _measure_list(bench: Bench, stage: Stage) -> None:

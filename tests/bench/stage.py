@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from asyncio import run as run_async
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -96,7 +96,17 @@ class Stage:
     steps: Steps
     rclone: Rclone
     folder: Path
+    _leftovers: list[Callable[[], object]] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def later(self, clean: Callable[[], object]) -> None:
+        """Have something done by `clean_up`, when nobody measures."""
+        self._leftovers.append(clean)
+
+    def clean_up(self) -> None:
+        """Remove what was made, so that it does not fill the disk."""
+        while self._leftovers:
+            self._leftovers.pop()()
 
     def new_name(self) -> str:
         """Return a name that nothing had before."""

@@ -112,17 +112,22 @@ async def test_a_file_is_moved_and_a_folder_is_not_one(account: Account) -> None
         await account.run("move_file", filePath="Box", destinationPath="/")
 
 
-async def test_a_file_is_deleted_into_the_bin_and_permanently_only_where_that_is_offered(account: Account) -> None:
-    one, other = account.file("a.txt"), account.file("b.txt")
+@pytest.mark.parametrize("kind", ["file", "folder"])
+async def test_something_is_deleted_into_the_bin_and_permanently_only_where_that_is_offered(
+    account: Account, kind: str
+) -> None:
+    make = account.file if kind == "file" else account.folder
+    one, other = make("a"), make("b")
+    action, field = f"delete_{kind}", f"{kind}Id"
 
-    await account.run("delete_file", fileId=one.id)
+    await account.run(action, **{field: one.id})
     assert one.id in account.drive.bin
     if account.drive.personal:
         with pytest.raises(NotOffered):
-            await account.run("delete_file", fileId=other.id, permanently=True)
+            await account.run(action, **{field: other.id}, permanently=True)
         assert other.alive
     else:
-        await account.run("delete_file", fileId=other.id, permanently=True)
+        await account.run(action, **{field: other.id}, permanently=True)
         assert not other.alive
         assert other.id not in account.drive.bin
 

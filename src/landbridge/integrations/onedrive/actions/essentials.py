@@ -197,13 +197,24 @@ async def move_folder(graph: Graph, given: MoveFolder) -> DriveItem:
 async def delete_folder(graph: Graph, given: DeleteFolder) -> Deleted:
     """Delete a folder, with all that is in it.
 
-    It goes into the drive's recycle bin. Of a shortcut only the shortcut is deleted; what it leads to stays.
+    It goes into the drive's recycle bin, unless it is to be deleted permanently, which personal accounts do not offer.
+    Of a shortcut only the shortcut is deleted; what it leads to stays.
     """
     place, item = await graph.find_once(given.drive_id, given.folder_id, given.folder_path)
     must_be_folder(item)
     must_not_be_root(item)
+    return await delete(graph, place, item, permanently=given.permanently)
+
+
+async def delete(graph: Graph, place: Place, item: DriveItem, *, permanently: bool) -> Deleted:
+    """Delete an item into the recycle bin, or past it. Raises `NotOffered` for the latter on personal accounts."""
+    if permanently and item.parent_reference and item.parent_reference.drive_type == "personal":
+        raise NotOffered("Personal accounts delete into the recycle bin only.")
     with contextlib.suppress(ItemNotFound):  # it was there when it was found: the answer to an earlier try was lost
-        await graph.call("DELETE", place.path)
+        if permanently:
+            await graph.call("POST", place / "permanentDelete", headers={"Content-Length": "0"}, repeatable=True)
+        else:
+            await graph.call("DELETE", place.path)
     return Deleted(id=item.id, name=item.name)
 
 

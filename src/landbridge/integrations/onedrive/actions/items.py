@@ -1,9 +1,7 @@
 """What is done with a file or folder that is there."""
 
-import contextlib
-
-from landbridge.errors import InvalidRequest, ItemNotFound, NotOffered
-from landbridge.integrations.onedrive.actions.essentials import save
+from landbridge.errors import InvalidRequest
+from landbridge.integrations.onedrive.actions.essentials import delete, save
 from landbridge.integrations.onedrive.graph import (
     Graph,
     must_be_file,
@@ -67,14 +65,7 @@ async def delete_file(graph: Graph, given: DeleteFile) -> Deleted:
     """
     place, item = await graph.find_once(given.drive_id, given.file_id, given.file_path)
     must_be_file(item)
-    if given.permanently and item.parent_reference and item.parent_reference.drive_type == "personal":
-        raise NotOffered("Personal accounts delete into the recycle bin only.")
-    with contextlib.suppress(ItemNotFound):  # it was there when it was found: the answer to an earlier try was lost
-        if given.permanently:
-            await graph.call("POST", place / "permanentDelete", headers={"Content-Length": "0"}, repeatable=True)
-        else:
-            await graph.call("DELETE", place.path)
-    return Deleted(id=item.id, name=item.name)
+    return await delete(graph, place, item, permanently=given.permanently)
 
 
 @action(scopes={"Files.Read"}, repeatable=True, effect="reads")

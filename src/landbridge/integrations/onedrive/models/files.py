@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field
 
-from landbridge.integrations.onedrive.models.places import Conflict, InFolder, Into, Search, TheFile
+from landbridge.integrations.onedrive.models.places import Conflict, InFolder, Into, Permanently, Search, TheFile
 from landbridge.kit import File
 
 
@@ -61,9 +61,7 @@ class MoveFile(Into, TheFile):
 class DeleteFile(TheFile):
     """The form of Delete File."""
 
-    permanently: bool = Field(
-        default=False, description="Whether to pass by the recycle bin; work accounts only. It cannot be undone."
-    )
+    permanently: Permanently = False
 
 
 class SearchFiles(Search):

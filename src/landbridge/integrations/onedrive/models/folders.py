@@ -12,6 +12,7 @@ from landbridge.integrations.onedrive.models.places import (
     OnDrive,
     Paged,
     Path,
+    Permanently,
     Search,
     TheFolder,
 )
@@ -58,3 +59,5 @@ class MoveFolder(Into, TheFolder):
 
 class DeleteFolder(TheFolder):
     """The form of Delete Folder."""
+
+    permanently: Permanently = False

@@ -9,6 +9,9 @@ from landbridge.kit import Given
 Conflict = Literal["fail", "rename", "replace"]
 Id = Annotated[str, Field(min_length=1, max_length=500)]
 Path = Annotated[str, Field(max_length=2000)]
+Permanently = Annotated[
+    bool, Field(description="Whether to pass by the recycle bin; work accounts only. It cannot be undone.")
+]
 Limit = Annotated[
     int | None,
     Field(ge=1, description="How many to give at most. Without it, all of them, however many pages that takes."),

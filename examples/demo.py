@@ -130,4 +130,5 @@ def _keep_up(host: Host, product: Product, microsoft: stack.Microsoft) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # else what we have started would outlive us
     main()

@@ -1,5 +1,6 @@
 """`make dev`: this tree's Landbridge beside the local Microsoft, started anew whenever a source file changes."""
 
+import signal
 import time
 from pathlib import Path
 
@@ -35,6 +36,7 @@ def _newest() -> float:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # else what we have started would outlive us
     try:
         main()
     except KeyboardInterrupt:

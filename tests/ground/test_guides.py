@@ -47,3 +47,14 @@ def test_every_link_between_our_pages_leads_somewhere() -> None:
     ]
 
     assert broken == []
+
+
+def test_decisions_are_numbered_in_the_order_in_which_they_were_taken() -> None:
+    """Two branches may take the same number; the one that lands later takes the next."""
+    decisions = sorted(TREE.glob("docs/decisions/[0-9]*.md"))
+
+    numbers = [decision.name.partition("-")[0] for decision in decisions]
+    titles = [decision.read_text(encoding="utf-8").partition(" ")[2].partition(".")[0] for decision in decisions]
+
+    assert numbers == [f"{number:04}" for number in range(1, len(decisions) + 1)]
+    assert titles == [str(int(number)) for number in numbers]

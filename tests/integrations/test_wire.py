@@ -20,6 +20,8 @@ from tests.integrations.person import APP, Answer, Person
 
 MIB = 1 << 20
 RAW = {"X-Paragon-Use-Raw-Response": "1"}
+ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""For families of answers, of which one on each kind of database would tell no more."""
 
 
 @pytest.fixture
@@ -133,6 +135,7 @@ async def test_the_caller_sees_the_providers_headers_but_no_cookies_policies_or_
     assert "IIS" not in answer.headers.getall("Server", [])
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize(
     ("given", "body", "expected"),
     [
@@ -167,6 +170,7 @@ async def test_paths_and_queries_arrive_as_they_were_encoded(person: Person, gra
 # Odd but right answers
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
 async def test_no_content_is_no_content(person: Person, graph: Peer, method: str) -> None:
     async def nothing(asked: Asked) -> None:
@@ -178,6 +182,7 @@ async def test_no_content_is_no_content(person: Person, graph: Peer, method: str
     assert (answer.status, answer.body) == (204, b"")
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize("headers", [{}, RAW], ids=["enveloped", "raw"])
 async def test_not_modified_may_say_how_long_it_would_have_been(
     person: Person, graph: Peer, caplog: pytest.LogCaptureFixture, headers: dict[str, str]
@@ -192,6 +197,7 @@ async def test_not_modified_may_say_how_long_it_would_have_been(
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize("status", [200, 404])
 async def test_head_tells_the_length_and_sends_no_body(person: Person, graph: Peer, status: int) -> None:
     async def head(asked: Asked) -> None:
@@ -203,6 +209,7 @@ async def test_head_tells_the_length_and_sends_no_body(person: Person, graph: Pe
         assert (answer.status, answer.body, answer.headers["Content-Length"]) == (status, b"", "1234")
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize("body", [b"[1, 2]", b'{"a": "\xc3\xa4"}', b"null", b"1e400"])
 @pytest.mark.parametrize("is_chunked", [False, True], ids=["announced", "chunked"])
 async def test_an_envelope_adds_nothing_and_loses_nothing(
@@ -271,6 +278,7 @@ async def test_a_redirect_within_the_api_keeps_the_bearer(person: Person, graph:
     assert all(asked.header("Authorization") for asked in graph.asked)
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 async def test_a_redirected_write_is_the_callers_to_decide(
     person: Person, graph: Peer, store: Peer, method: str
@@ -281,6 +289,7 @@ async def test_a_redirected_write_is_the_callers_to_decide(
     assert not store.asked
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize(
     "location",
     ["http://10.0.0.1/x", "http://[::1]/x", "http://169.254.169.254/latest", "file:///etc/passwd", "http://", "//", ""],
@@ -319,6 +328,7 @@ async def hang_up(writer: asyncio.StreamWriter) -> None:
         await writer.wait_closed()
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize("is_stalled", [False, True], ids=["flowing", "stalled"])
 async def test_a_caller_who_hangs_up_mid_download_ends_the_providers_connection(
     person: Person, graph: Peer, is_stalled: bool
@@ -339,6 +349,7 @@ async def test_a_caller_who_hangs_up_mid_download_ends_the_providers_connection(
     await eventually(lambda: graph.last.is_closed)
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize("framing", ["Content-Length: 2000000", "Transfer-Encoding: chunked"])
 async def test_a_caller_who_hangs_up_mid_upload_never_leaves_a_part_that_looks_whole(
     person: Person, graph: Peer, framing: str
@@ -359,6 +370,7 @@ async def counted(person: Person, status: str) -> bool:
         return f'landbridge_proxy_requests_total{{status="{status}"}} 1.0' in await answer.text()
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize("headers", [{}, RAW], ids=["enveloped", "raw"])
 @pytest.mark.parametrize("is_chunked", [False, True], ids=["announced", "chunked"])
 @pytest.mark.parametrize("size", [1000, MIB])

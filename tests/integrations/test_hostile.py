@@ -28,7 +28,7 @@ from tests.integrations.landbridge import Place, place, settings_for
 from tests.integrations.microsoft import Microsoft
 from tests.integrations.peer import Asked, peer
 from tests.integrations.person import APP, Answer, Person
-from tests.integrations.test_strangers import OPERATORS, USERS, Case, cases
+from tests.integrations.test_strangers import OPERATORS, USERS, Case, cases, workflow_of
 
 from landbridge.catalog import Catalog
 from landbridge.errors import InvalidRequest
@@ -435,7 +435,7 @@ async def everything(landbridge: Place) -> Everything:
     person, connection = await landbridge.connected()
     _, key = await landbridge.house.projects.create_api_key("All")
     ids = {"project_id": person.project, "type": "onedrive", "selector": connection, "user_id": "ann"}
-    return Everything(person, replace(person, token=key), ids)
+    return Everything(person, replace(person, token=key), ids | await workflow_of(landbridge, person.project))
 
 
 BODIES: dict[str, bytes] = {

@@ -178,12 +178,12 @@ async def victim(landbridge: Place) -> Victim:
         "user_id": person.id,
         "key_id": signing_key.id,
         "name": "onedrive",
-        **await _workflow_of(landbridge, person.project),
+        **await workflow_of(landbridge, person.project),
     }
     return Victim(person, {**ids, "api_key_id": row.id}, key)
 
 
-async def _workflow_of(landbridge: Place, project: str) -> dict[str, str]:
+async def workflow_of(landbridge: Place, project: str) -> dict[str, str]:
     deployments = landbridge.house.deployments
     definition = {"name": "Ours", "trigger": {"type": "appEvent", "event": "Ours"}}
     await deployments.put_event(project, "Ours", {}, None)

@@ -39,6 +39,7 @@ from landbridge.telemetry import Metrics
 from landbridge.vault import Vault
 from landbridge.worker import Worker
 from landbridge.workflows.agenda import Agenda
+from landbridge.workflows.appointments import Appointments
 from landbridge.workflows.deployments import Deployments
 from landbridge.workflows.effects import Effects
 from landbridge.workflows.jail import Jail
@@ -76,6 +77,7 @@ class House:
     sealing: Sealing
     runs: Runs
     triggers: Triggers
+    appointments: Appointments
 
 
 @contextlib.asynccontextmanager
@@ -151,6 +153,7 @@ def _build(settings: Settings, clock: Clock, database: Database, vault: Vault, o
         sealing=sealing,
         runs=runs,
         triggers=Triggers(accounts, deployments, runs, files_of_runs),
+        appointments=Appointments(database, deployments, runs, clock),
     )
 
 
@@ -225,7 +228,7 @@ async def _work(settings: Settings, supervised: bool) -> None:
 
 def worker_of(house: House, jail: Jail) -> Worker:
     """Return what does the background work, its functions in that jail."""
-    return Worker(house.database, house.tokens, house.files, agenda_of(house, jail), house.clock)
+    return Worker(house.database, house.tokens, house.files, agenda_of(house, jail), house.appointments, house.clock)
 
 
 def agenda_of(house: House, jail: Jail) -> Agenda:

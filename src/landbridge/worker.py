@@ -14,27 +14,36 @@ from landbridge.files import Files
 from landbridge.store import checkpoints, projects, sign_ins
 from landbridge.store.database import Database
 from landbridge.workflows.agenda import Agenda
+from landbridge.workflows.appointments import Appointments
 
 log = structlog.get_logger(__name__)
 
 REFRESH_EVERY = timedelta(seconds=30)
 CLEAN_EVERY = timedelta(minutes=10)
 
+ARRANGE_EVERY = timedelta(seconds=2)
+KEEP_EVERY = timedelta(seconds=1)
+"""How often a worker looks for workflows that start by themselves: whether one is new, and whether one is due."""
+
 LEFTOVERS_KEPT = timedelta(days=30)
 """How long after the last writing a file or a checkpoint is kept that its run did not delete; no step takes longer."""
 
 
 class Worker:
-    """The background work: runs, tokens refreshed ahead of their end, idle accounts kept alive, expired things deleted.
+    """The background work: runs, and workflows that start by themselves; tokens refreshed ahead of their end, idle
+    accounts kept alive; expired things deleted.
 
     Any number may run side by side: a refresh is leased, and deleting twice is deleting once.
     """
 
-    def __init__(self, database: Database, tokens: Tokens, files: Files, agenda: Agenda, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, tokens: Tokens, files: Files, agenda: Agenda, appointments: Appointments, clock: Clock
+    ) -> None:
         self._database = database
         self._tokens = tokens
         self._files = files
         self._agenda = agenda
+        self._appointments = appointments
         self._clock = clock
 
     async def run(self) -> None:
@@ -42,6 +51,8 @@ class Worker:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._database.watch())
             tasks.create_task(self._agenda.run())
+            tasks.create_task(every(ARRANGE_EVERY, self._appointments.arrange, self._clock))
+            tasks.create_task(every(KEEP_EVERY, self._appointments.keep, self._clock))
             tasks.create_task(every(REFRESH_EVERY, self._refresh, self._clock))
             tasks.create_task(every(CLEAN_EVERY, self.clean, self._clock))
 

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 from landbridge.access import Caller
 from landbridge.clock import Clock
 from landbridge.errors import Conflict, InvalidRequest, NotConnected, NotFound, TooLarge
+from landbridge.store import appointments
 from landbridge.store import connections as store
 from landbridge.store.connections import ConfigurationRow, ConnectionRow, UserRow
 from landbridge.store.database import Database, Transaction
@@ -79,6 +80,7 @@ class Accounts:
                 raise TooLarge(f"A user's metadata holds {MOST_META_KEYS} entries at most.")
             _must_be_short(merged)
             await store.update_user_meta(tx, row, merged)
+            await appointments.arrange_anew(tx, caller.project_id, caller.user_id)
 
     async def list(self, caller: Caller, integration: str | None = None) -> list[Connected]:
         """Return what the user has connected, oldest first."""
@@ -128,6 +130,7 @@ class Accounts:
         row = connected.configuration(configuration)
         async with self._database.begin() as tx:
             await store.update_configuration(tx, row, **changes, updated_at=self._clock.now())
+            await appointments.arrange_anew(tx, caller.project_id, caller.user_id)
         return await self.get(caller, connected.connection.id)
 
     async def switch_workflow(

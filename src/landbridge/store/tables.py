@@ -280,6 +280,22 @@ project_secrets = Table(
     UniqueConstraint("project_id", "name"),
 )
 
+appointments = Table(
+    "appointments",
+    metadata,
+    Column("workflow_id", String(36), ForeignKey("workflows.id", ondelete="CASCADE"), primary_key=True),
+    Column(
+        "configuration_id",
+        String(36),
+        ForeignKey("configurations.id", ondelete="CASCADE"),
+        primary_key=True,
+        index=True,
+    ),
+    Column("version_id", String(36), nullable=False),
+    _instant("due_at", nullable=True),
+    Index(None, "due_at"),
+)
+
 runs = Table(
     "runs",
     metadata,

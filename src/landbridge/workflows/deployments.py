@@ -268,3 +268,11 @@ def is_on_for(deployed: Deployed, connected: Connected, user: UserRow) -> list[C
     if not deployed.is_for(user):
         return []
     return [configuration for configuration in connected.configurations if deployed.is_on(configuration)]
+
+
+def missing_settings(deployed: Deployed, configuration: ConfigurationRow) -> list[str]:
+    """Return the ids of the settings that a workflow needs and a configuration has not filled in."""
+    own = configuration.workflow_settings.get(deployed.workflow.id, {}).get("settings") or {}
+    filled = configuration.shared_settings | own
+    needed = (one.id for one in deployed.plan.workflow.settings if one.required and one.default is None)
+    return [id_ for id_ in needed if filled.get(id_) in (None, "")]

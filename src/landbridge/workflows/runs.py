@@ -76,7 +76,7 @@ class Runs:
 
     async def start(self, begun: Iterable[tuple[Deployed, Whose, Cause]]) -> list[RunRow]:
         """Put runs on the agenda, all of them or none; they survive this process from then on."""
-        rows = [self._row(deployed, whose, cause) for deployed, whose, cause in begun]
+        rows = [self.row(deployed, whose, cause) for deployed, whose, cause in begun]
         async with self._database.begin() as tx:
             await store.insert_runs(tx, rows)
         return rows
@@ -118,7 +118,8 @@ class Runs:
             await store.insert_runs(tx, [new])
         return new
 
-    def _row(self, deployed: Deployed, whose: Whose, cause: Cause) -> RunRow:
+    def row(self, deployed: Deployed, whose: Whose, cause: Cause) -> RunRow:
+        """Return the run that a cause starts, for whoever writes it down together with something else."""
         workflow, now = deployed.workflow, self._clock.now()
         run_id = run_id_of(deployed, whose, cause.key)
         return RunRow(

@@ -142,6 +142,19 @@ class Cron:
             day = next(self._dates(end.astimezone(self.zone).date() - timedelta(days=1)))
             start = max(end, datetime.combine(day, time(), UTC) - _WINDOW)
 
+    def latest(self, since: datetime, until: datetime) -> datetime:
+        """Return the last instant after `since`, up to `until`, at which the schedule is due; `since` if there is none.
+
+        It halves the time between them, so that what was missed in a year costs little more than in an hour.
+        """
+        while until - since >= _SECOND:
+            middle = since + (until - since) / 2
+            if (due := self.next_after(middle)) <= until:
+                since = due
+            else:
+                until = middle
+        return since
+
     def _first_in(self, start: datetime, end: datetime) -> datetime | None:
         """Return the first instant after `start`, up to `end`; in so short a time clocks change once at most.
 

@@ -17,11 +17,10 @@ from landbridge.store.connections import UserRow
 from landbridge.store.runs import RunRow
 from landbridge.workflows.definition import (
     AppEventTrigger,
-    IntegrationEnabledTrigger,
     RequestTrigger,
     Validation,
 )
-from landbridge.workflows.deployments import Deployed, Deployments, is_on_for
+from landbridge.workflows.deployments import Deployed, Deployments, is_on_for, missing_settings
 from landbridge.workflows.runs import Cause, Runs, Whose, run_id_of
 from landbridge.workflows.scope import Json
 
@@ -123,26 +122,11 @@ class Triggers:
         )
 
     async def _must_be_filled_in(self, caller: Caller, deployed: Deployed, which: Which) -> None:
-        needed = [one.id for one in deployed.plan.workflow.settings if one.required and one.default is None]
-        for connected in await self._accounts.list(caller, deployed.workflow.integration) if needed else ():
-            if _is_meant(which.connection, connected.connection.id, connected.connection.external_id):
-                row = connected.configuration(which.configuration)
-                filled = row.shared_settings | (
-                    row.workflow_settings.get(deployed.workflow.id, {}).get("settings") or {}
-                )
-                if missing := [id_ for id_ in needed if filled.get(id_) in (None, "")]:
-                    raise InvalidRequest(f"Fill in first what the workflow needs: {', '.join(missing)}.")
-
-    async def integration_enabled(self, caller: Caller, connection_id: str) -> list[RunRow]:
-        """Start what is to run once when a user has connected an account: once for each connection and workflow."""
-        user = await self._accounts.user(caller)
-        begun: list[tuple[Deployed, Whose, Cause]] = []
-        for deployed in await self._deployments.deployed(caller.project_id):
-            if isinstance(deployed.plan.workflow.trigger, IntegrationEnabledTrigger):
-                cause = Cause("integrationEnabled", {}, str(uuid4()), f"enabled/{connection_id}")
-                on_for = await self._on_for(caller, user, deployed, Which(connection_id))
-                begun.extend((deployed, whose, cause) for whose in on_for)
-        return await self._runs.start(begun)
+        for connected in await self._accounts.list(caller, deployed.workflow.integration):
+            if not _is_meant(which.connection, connected.connection.id, connected.connection.external_id):
+                continue
+            if missing := missing_settings(deployed, connected.configuration(which.configuration)):
+                raise InvalidRequest(f"Fill in first what the workflow needs: {', '.join(missing)}.")
 
     async def _of_user(self, caller: Caller, user: UserRow, deployed: Deployed, which: Which) -> Sequence[Whose]:
         """Return for whom the workflow can run, or raise what keeps it from it."""

@@ -14,7 +14,7 @@ from tests.integrations.landbridge import Place, eventually
 from tests.integrations.person import Person
 
 from landbridge.access import Caller
-from landbridge.app import agenda_of
+from landbridge.app import worker_of
 from landbridge.store import history
 from landbridge.store.history import StepRow
 from landbridge.store.runs import OVER, RunRow
@@ -95,7 +95,7 @@ class Crew:
 async def working(place: Place) -> AsyncIterator[None]:
     """Have a worker in this process work on runs."""
     async with Jail() as jail:
-        task = asyncio.create_task(agenda_of(place.house, jail).run())
+        task = asyncio.create_task(worker_of(place.house, jail).run())
         try:
             yield
         finally:

@@ -252,3 +252,21 @@ def test_looking_far_ahead_is_quick() -> None:
     found = Cron.parse("0 0 29 2 */7", "Europe/Berlin").next_after(datetime(2026, 1, 1, tzinfo=UTC))
     local = found.astimezone(ZoneInfo("Europe/Berlin"))
     assert (local.date(), local.isoweekday()) == (date(2032, 2, 29), 7)
+
+
+@given(
+    st.sampled_from(["* * * * * *", "*/7 * * * *", "30 2 * * *", "0 9 * * MON", "0 0 1 * *"]),
+    st.sampled_from(ZONES),
+    st.integers(0, 20_000),
+)
+@settings(deadline=None, max_examples=60)
+def test_the_last_time_that_was_missed_is_what_going_through_all_of_them_leads_to(
+    text: str, zone: str, hours: int
+) -> None:
+    cron = Cron.parse(text, zone)
+    until = datetime(2026, 1, 1, 12, 0, 0, 500_000, UTC) + timedelta(hours=hours)
+    since = cron.next_after(until - timedelta(seconds=300))
+    walked = since
+    while (due := cron.next_after(walked)) <= until:
+        walked = due
+    assert cron.latest(since, until) == walked

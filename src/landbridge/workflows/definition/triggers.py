@@ -1,10 +1,12 @@
 """What starts a workflow, and what a user fills in before it can start."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, model_validator
 
+from landbridge.errors import InvalidRequest
 from landbridge.workflows.definition.parts import Identifier, Key, Line, Part, Prose
+from landbridge.workflows.schedule import Cron
 
 
 class Setting(Part):
@@ -65,6 +67,14 @@ class SchedulerTrigger(Part):
     """Minute, hour, day, month, day of the week; with six fields, the first is the second: `0 0 9 * * *`."""
     timezone: Annotated[str, Field(max_length=200)] = "UTC"
     """A name as `Europe/Berlin`, or a template on the user's metadata: `{{ user.metadata.timezone }}`."""
+
+    @model_validator(mode="after")
+    def _can_be_kept(self) -> Self:
+        try:
+            Cron.parse(self.cron, "UTC" if "{{" in self.timezone else self.timezone)
+        except InvalidRequest as error:
+            raise ValueError(error.message) from None
+        return self
 
 
 class IntegrationEnabledTrigger(Part):

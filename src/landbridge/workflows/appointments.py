@@ -1,0 +1,143 @@
+"""Workflows that start by themselves: at the hours of a schedule, and once when an account is connected.
+
+Who has such a workflow on has an appointment: a row that says when it runs next. Rows are made by looking for whom
+there is none yet, so that nothing is lost when a process ends between a sign-in, or a deployment, and what should
+follow from it. Starting a run and moving its appointment is one transaction: of any number of workers, one starts it.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+from pydantic import JsonValue
+
+from landbridge.clock import Clock
+from landbridge.errors import LandbridgeError
+from landbridge.store import appointments as store
+from landbridge.store import runs as runs_store
+from landbridge.store.appointments import AppointmentRow, Party
+from landbridge.store.connections import UserRow
+from landbridge.store.database import Database
+from landbridge.store.runs import RunRow
+from landbridge.workflows.definition import IntegrationEnabledTrigger, SchedulerTrigger
+from landbridge.workflows.deployments import Deployed, Deployments, missing_settings
+from landbridge.workflows.expressions import resolve
+from landbridge.workflows.runs import Cause, Runs, Whose, run_id_of
+from landbridge.workflows.schedule import Cron
+
+log = structlog.get_logger(__name__)
+
+LOOK_AGAIN: Final = timedelta(minutes=1)
+"""After what time a workflow that runs once on connecting is tried again, if its user could not have it yet."""
+
+_AT_ONCE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What comes of an appointment: perhaps a run, and when it is next; gone if nobody wants it any more."""
+
+    row: AppointmentRow
+    version_id: str = ""
+    run: RunRow | None = None
+    due_at: datetime | None = None
+    is_gone: bool = False
+
+
+class Appointments:
+    """Makes appointments and keeps them. Any number of workers may do so at the same time."""
+
+    def __init__(self, database: Database, deployments: Deployments, runs: Runs, clock: Clock) -> None:
+        self._database = database
+        self._deployments = deployments
+        self._runs = runs
+        self._clock = clock
+
+    async def arrange(self) -> None:
+        """Make the appointments that are missing, or that another version of the workflow made."""
+        async with self._database.read() as tx:
+            projects = await store.projects_with(tx, ("scheduler", "integrationEnabled"))
+        for project_id in projects:
+            for deployed in await self._deployments.deployed(project_id):
+                if isinstance(deployed.plan.workflow.trigger, SchedulerTrigger | IntegrationEnabledTrigger):
+                    while await self._arrange(deployed) == _AT_ONCE:
+                        pass
+
+    async def keep(self) -> int:
+        """Start what is due, and return how many runs that were."""
+        started = 0
+        while found := await self._due():
+            kept = [await self._kept(row, party) for row, party in found]
+            async with self._database.begin() as tx:
+                runs = []
+                for one in kept:
+                    if one.is_gone:
+                        await store.give_up(tx, one.row)
+                    elif await store.move(tx, one.row, one.version_id, one.due_at) and one.run:
+                        runs.append(one.run)
+                await runs_store.insert_runs(tx, runs)
+            started += len(runs)
+        return started
+
+    async def _arrange(self, deployed: Deployed) -> int:
+        now = self._clock.now()
+        async with self._database.read() as tx:
+            if not await store.unarranged(tx, deployed.workflow, now, most=1):
+                return 0
+        async with self._database.begin() as tx:
+            await store.take_turn(tx)
+            found = await store.unarranged(tx, deployed.workflow, now, most=_AT_ONCE)
+            parties = await store.parties(tx, found)
+            if parties:
+                await store.put(tx, [_first(deployed, party, now) for party in parties])
+        return len(parties)
+
+    async def _due(self) -> list[tuple[AppointmentRow, Party]]:
+        now = self._clock.now()
+        async with self._database.read() as tx:
+            return await store.due(tx, now, most=_AT_ONCE) if await store.is_any_due(tx, now) else []
+
+    async def _kept(self, row: AppointmentRow, party: Party) -> _Kept:
+        now, project_id = self._clock.now(), party.connection.project_id
+        deployed = {one.workflow.id: one for one in await self._deployments.deployed(project_id)}.get(row.workflow_id)
+        if deployed is None or not deployed.is_on(party.configuration):
+            return _Kept(row, is_gone=True)
+        is_ready = party.connection.status == "valid" and deployed.is_for(party.user)
+        match deployed.plan.workflow.trigger:
+            case SchedulerTrigger() as trigger:
+                cron, due = _cron(trigger, party.user), row.due_at or now
+                run = self._at(deployed, party, cron.latest(due, now)) if is_ready else None
+                return _Kept(row, deployed.version.id, run, cron.next_after(now))
+            case IntegrationEnabledTrigger():
+                if not is_ready or missing_settings(deployed, party.configuration):
+                    return _Kept(row, deployed.version.id, due_at=now + LOOK_AGAIN)
+                return _Kept(row, deployed.version.id, self._enabled(deployed, party))
+            case _:
+                return _Kept(row, is_gone=True)
+
+    def _at(self, deployed: Deployed, party: Party, at: datetime) -> RunRow:
+        return self._run(deployed, party, "scheduler", {"scheduledAt": at.isoformat()}, f"cron/{at.isoformat()}")
+
+    def _enabled(self, deployed: Deployed, party: Party) -> RunRow:
+        return self._run(deployed, party, "integrationEnabled", {}, f"enabled/{party.connection.id}")
+
+    def _run(self, deployed: Deployed, party: Party, trigger: str, output: JsonValue, key: str) -> RunRow:
+        whose = Whose(party.user, party.connection, party.configuration)
+        return self._runs.row(deployed, whose, Cause(trigger, output, run_id_of(deployed, whose, key), key))
+
+
+def _first(deployed: Deployed, party: Party, now: datetime) -> AppointmentRow:
+    trigger = deployed.plan.workflow.trigger
+    due = _cron(trigger, party.user).next_after(now) if isinstance(trigger, SchedulerTrigger) else now
+    return AppointmentRow(deployed.workflow.id, party.configuration.id, deployed.version.id, due)
+
+
+def _cron(trigger: SchedulerTrigger, user: UserRow) -> Cron:
+    """Return a schedule in the user's time zone; in UTC if their metadata has none that there is."""
+    try:
+        zone = resolve(trigger.timezone, {"user": {"id": user.user_id, "metadata": user.meta}})
+        return Cron.parse(trigger.cron, str(zone))
+    except LandbridgeError as error:
+        log.warning("a schedule is kept in UTC", project=user.project_id, user=user.user_id, reason=error.message)
+        return Cron.parse(trigger.cron)

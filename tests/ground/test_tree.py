@@ -1,5 +1,6 @@
 """The tree says what it holds, and holds nothing of the machine that it was written on."""
 
+import os
 import re
 import subprocess
 
@@ -42,6 +43,14 @@ def test_make_help_lists_every_target() -> None:
 
     assert set(re.findall(r"^  make ([a-z]+)", said, flags=re.MULTILINE)) == targets
     assert targets == {"help", "demo", "dev", "check", "test", "bench", "soak", "docs", "clean"}
+
+
+def test_continuous_integration_runs_the_readmes_test_command() -> None:
+    command = (TREE / ".ci" / "run").read_text(encoding="utf-8").splitlines()[-1].removeprefix("exec ")
+
+    assert os.access(TREE / ".ci" / "run", os.X_OK)
+    assert f"\n$ {command}\n" in (TREE / "README.md").read_text(encoding="utf-8")
+    assert command == "make test"
 
 
 def test_every_target_is_phony() -> None:

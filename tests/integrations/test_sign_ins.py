@@ -30,6 +30,21 @@ async def test_an_install_that_the_product_completes_is_the_outcome_of_its_sign_
     assert outcome.json == {"connectCredentialId": completed.json["id"]}
 
 
+async def test_microsoft_is_asked_for_an_account_and_for_what_lasts_whatever_the_operator_chose(
+    landbridge: Place,
+) -> None:
+    person = await landbridge.person(await landbridge.project(scopes=["Files.Read"]))
+
+    asked = [URL(await person.authorize_url(key)).query for key in ("one", "two")]
+
+    for query in asked:
+        assert query["scope"].split() == ["offline_access", "openid", "profile", "email", "User.Read", "Files.Read"]
+        assert (query["prompt"], query["response_type"]) == ("select_account", "code")
+        assert (query["code_challenge_method"], len(query["code_challenge"])) == ("S256", 43)
+    for once in ("state", "nonce", "code_challenge"):
+        assert asked[0][once] != asked[1][once]
+
+
 async def test_a_sign_in_whose_outcome_cannot_be_written_connects_nothing(
     landbridge: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

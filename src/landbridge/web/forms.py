@@ -29,7 +29,15 @@ async def json_object(request: Request) -> dict[str, Any]:
 
 
 def parsed_object(text: str | bytes, name: str) -> dict[str, Any]:
-    """Return JSON text as an object, or raise `InvalidRequest` naming what it was.
+    """Return JSON text as an object, an empty text as an empty one; or raise `InvalidRequest` naming what it was."""
+    value = parsed(text, name)
+    if not isinstance(value, dict):
+        raise InvalidRequest(f"{name} is not a JSON object.")
+    return value
+
+
+def parsed(text: str | bytes, name: str) -> Any:  # Any: JSON
+    """Return what a JSON text holds, of an empty one an empty object; or raise `InvalidRequest` naming what it was.
 
     Refused is also what Python reads and nobody can be sent again: `NaN`, `1e999`, half of a surrogate pair. And NUL,
     which PostgreSQL takes in no text.
@@ -41,8 +49,6 @@ def parsed_object(text: str | bytes, name: str) -> dict[str, Any]:
         written = json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         raise InvalidRequest(f"{name} is not JSON.") from None
-    if not isinstance(value, dict):
-        raise InvalidRequest(f"{name} is not a JSON object.")
     if _NUL.search(written):
         raise InvalidRequest(f"{name} holds a NUL character.")
     return value

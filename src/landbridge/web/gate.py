@@ -27,7 +27,7 @@ MOST_BODY_BYTES = 1 << 20
 """How long a body may be that is read whole: every one but a proxied one."""
 
 _PROJECT = re.compile(r"^/(?:v2/)?projects/([^/]{1,64})/")
-_WITH_FILES = re.compile(r"^/projects/[^/]{1,64}/(actions|mcp)$")
+_WITH_FILES = re.compile(r"^/projects/[^/]{1,64}/(actions|mcp|sdk/triggers/[^/]+)$")
 """Routes that bound their bodies themselves: files in them may have any size, and are not held."""
 
 _METHODS = b"GET, POST, PUT, PATCH, DELETE, HEAD"

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 from datetime import timedelta
 from typing import Any, Final
 
@@ -11,12 +12,13 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from landbridge.clock import Clock
 from landbridge.errors import InvalidRequest, RunFailed, StoreFailed
-from landbridge.files import File, Files
+from landbridge.files import File, Files, RunFiles
 from landbridge.store import runs as store
 from landbridge.store.database import Database
 from landbridge.store.runs import RunRow
-from landbridge.web.forms import caller_of, json_object, parsed_object
+from landbridge.web.forms import caller_of, json_object
 from landbridge.web.rooms import Rooms
+from landbridge.web.uploads import received
 from landbridge.workflows.branching import root_id
 from landbridge.workflows.runs import Sealing
 from landbridge.workflows.triggers import Incoming, Which
@@ -27,6 +29,10 @@ LONGEST_WAIT: Final = timedelta(seconds=55)
 _LOOK_EVERY = timedelta(milliseconds=10)
 _LATE = 542
 _CREDENTIAL, _CONFIGURATION = "x-paragon-credential", "x-paragon-configuration-id"
+_WITHOUT_BODY = frozenset({204, 205, 304})
+_FRAMING = frozenset({"connection", "content-length", "transfer-encoding", "upgrade"})
+_BREAKS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]+")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NOT_PASSED_ON = frozenset({"authorization", "cookie", "proxy-authorization"})
 
 
@@ -38,9 +44,9 @@ def router(rooms: Rooms) -> APIRouter:
     @routes.post("/projects/{project_id}/sdk/triggers/{workflow_id}")
     async def start(request: Request, workflow_id: str) -> Response:
         caller = await caller_of(rooms, request)
-        incoming = await _incoming(request)
-        deployed, row = await rooms.triggers.request(caller, workflow_id, _which(request), incoming)
-        if not deployed.plan.answers:
+        async with rooms.triggers.ready(caller, workflow_id, _which(request)) as ready:
+            row = await rooms.triggers.request(ready, await _incoming(request, ready.files))
+        if not ready.deployed.plan.answers:
             return JSONResponse({"workflowExecutionId": row.id}, 202)
         return await _answered(rooms, answers, row)
 
@@ -71,29 +77,17 @@ def _which(request: Request) -> Which:
     return Which(request.headers.get(_CREDENTIAL), request.headers.get(_CONFIGURATION))
 
 
-async def _incoming(request: Request) -> Incoming:
+async def _incoming(request: Request, files: RunFiles) -> Incoming:
     """Return the request as the workflow sees it: without what proves who calls."""
     headers = {name: value for name, value in request.headers.items() if name not in _NOT_PASSED_ON}
-    body = await request.body()
-    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    if kind == "application/x-www-form-urlencoded":
-        form = await request.form()
-        value: Any = {name: str(text) for name, text in form.items()}  # Any: JSON
-    else:
-        value = _json(body)
-    return Incoming(headers, dict(request.query_params), value)
-
-
-def _json(body: bytes) -> Any:  # Any: JSON
-    return parsed_object(b'{"body":' + body + b"}", "The body")["body"] if body.strip() else {}
+    got = await received(request, files)
+    return Incoming(headers, dict(request.query_params), got.body, got.file, got.is_form)
 
 
 async def _answered(rooms: Rooms, answers: "Answers", row: RunRow) -> Response:
     """Return what the workflow answers, or 542 if it takes too long, or `RunFailed`."""
-    try:
-        async with asyncio.timeout(LONGEST_WAIT.total_seconds()):
-            row = await answers.of(row.id)
-    except TimeoutError:
+    answered = await answers.of(row.id, LONGEST_WAIT)
+    if answered is None:
         late = {
             "message": f"The workflow has not answered within {LONGEST_WAIT.seconds} s; it goes on.",
             "dateSubmitted": row.created_at.isoformat(),
@@ -102,7 +96,7 @@ async def _answered(rooms: Rooms, answers: "Answers", row: RunRow) -> Response:
             "executionId": row.id,
         }
         return JSONResponse(late, _LATE)
-    return _response(row, rooms.sealing, rooms.files)
+    return _response(answered, rooms.sealing, rooms.files)
 
 
 def _response(row: RunRow, sealing: Sealing, files: Files) -> Response:
@@ -112,17 +106,29 @@ def _response(row: RunRow, sealing: Sealing, files: Files) -> Response:
         if row.state != store.SUCCEEDED:
             raise RunFailed("The workflow failed before it answered.", meta={"executionId": row.id, "error": row.error})
         return JSONResponse({"workflowExecutionId": row.id}, headers=marks)
-    headers = {name: str(value) for name, value in (answer.get("headers") or {}).items()} | marks
+    headers = _headers(answer.get("headers") or {}) | marks
+    status = answer["statusCode"]
     if answer["type"] == "FILE":
         file = File.model_validate(answer["file"])
         contents = files.of(row.project_id, root_id(row.id)).open(file)
-        return StreamingResponse(
-            contents.chunks(),
-            answer["statusCode"],
-            headers={"Content-Length": str(contents.size), **headers},
-            media_type=file.mime_type,
-        )
-    return JSONResponse(answer.get("body"), answer["statusCode"], headers=headers)
+        told = {"Content-Length": str(contents.size), "X-Content-Type-Options": "nosniff"}
+        return StreamingResponse(contents.chunks(), status, headers=headers | told, media_type=file.mime_type)
+    if status in _WITHOUT_BODY:
+        return Response(status_code=status, headers=headers)
+    return JSONResponse(answer.get("body"), status, headers=headers)
+
+
+def _headers(given: dict[str, Any]) -> dict[str, str]:  # Any: JSON
+    """Return an author's headers without those that frame the message, and without line breaks in any.
+
+    Their values come from templates, so from whoever sent the request.
+    """
+    texts = ((name, _BREAKS.sub(" ", str(value))) for name, value in given.items())
+    return {
+        name: text.encode("latin-1", "replace").decode("latin-1")
+        for name, text in texts
+        if name.lower() not in _FRAMING and _TOKEN.fullmatch(name)
+    }
 
 
 class Answers:
@@ -134,14 +140,17 @@ class Answers:
         self._awaited: dict[str, asyncio.Future[RunRow]] = {}
         self._looking: asyncio.Task[None] | None = None
 
-    async def of(self, run_id: str) -> RunRow:
-        """Return the run once it has answered, or is over."""
+    async def of(self, run_id: str, within: timedelta) -> RunRow | None:
+        """Return the run once it has answered, or is over; or None if that takes longer."""
         answered = self._awaited.setdefault(run_id, asyncio.get_running_loop().create_future())
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._look())
+        late = asyncio.create_task(self._clock.sleep(within))
         try:
-            return await answered
+            await asyncio.wait((answered, late), return_when=asyncio.FIRST_COMPLETED)
+            return answered.result() if answered.done() else None
         finally:
+            late.cancel()
             self._awaited.pop(run_id, None)
 
     async def _look(self) -> None:

@@ -1,7 +1,7 @@
-"""The body of a tool's call, in each form in which files come; their contents go to the call's files as they arrive.
+"""Bodies in each form in which files come, of tools' calls and of requests that start workflows.
 
 JSON with a file as `{name, data, mimeType}`, multipart with a part `paragon-file`, or the contents alone, with the rest
-in the query. Whatever the size, what is held at once is bounded.
+in the query. Contents go to the files of the call or the run as they arrive; what is held at once is bounded.
 """
 
 import re
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from email.message import Message
 from functools import partial
 from typing import Any
+from urllib.parse import parse_qsl
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -18,13 +19,15 @@ from starlette.requests import ClientDisconnect, Request
 
 from landbridge.errors import InvalidRequest, TooLarge
 from landbridge.files import File, RunFiles
-from landbridge.web.forms import parsed_object
+from landbridge.web.forms import parsed, parsed_object
 
 LARGEST_FORM = 1 << 20
 """Bytes that a body may have apart from the contents of files in it."""
 
 FILE_PART = "paragon-file"
 """The name of the part that holds the file."""
+
+_MOST_PARTS = 1000
 
 _LONG_DATA = 64 << 10
 """From so many characters on the `data` of a file is not held, but set aside."""
@@ -57,6 +60,33 @@ async def asked(request: Request, files: RunFiles) -> Asked:
     query = request.query_params
     file = await files.save(_file_name(request), kind.decode("latin-1") or _UNKNOWN, chunks_of(request))
     return Asked(query.get("action"), parsed_object(query.get("parameters", ""), "`parameters`"), file)
+
+
+@dataclass(frozen=True)
+class Received:
+    """What a request brings: a value, and the file beside it or in its place. A form's values are all texts."""
+
+    body: Any  # Any: JSON
+    file: File | None = None
+    is_form: bool = False
+
+
+async def received(request: Request, files: RunFiles) -> Received:
+    """Return what a request brings, in whatever form: JSON, a form, or a file alone if it is of any other kind.
+
+    Raises `InvalidRequest`, `TooLarge`.
+    """
+    header, options = parse_options_header(request.headers.get("content-type"))
+    kind = header.decode("latin-1")
+    if kind == "multipart/form-data":
+        return await _form(_Multipart(options.get(b"boundary", b""), chunks_of(request)), files)
+    if kind == "application/x-www-form-urlencoded":
+        text = (await _text(chunks_of(request))).decode("utf-8", "replace")
+        return Received(_without_nul(dict(parse_qsl(text, keep_blank_values=True))), is_form=True)
+    if not kind or kind == "application/json" or kind.endswith("+json"):
+        return Received(parsed(await short_json(chunks_of(request), files), "The body"))
+    file = await files.save(_file_name(request), kind, chunks_of(request))
+    return Received({}, file if file.size else None)
 
 
 async def chunks_of(request: Request) -> AsyncIterator[bytes]:
@@ -194,6 +224,36 @@ async def _from_parts(body: _Multipart, files: RunFiles) -> Asked:
                 f"The parts are `action`, `parameters` and `{FILE_PART}`, each once: look at “{name[:50]}”."
             )
     return Asked(texts.get("action"), parsed_object(texts.get("parameters", ""), "`parameters`"), file)
+
+
+async def _form(body: _Multipart, files: RunFiles) -> Received:
+    """Return the parts by name: texts, and files; that which is called `paragon-file` is the request's own."""
+    values: dict[str, Any] = {}  # Any: JSON
+    file = None
+    length = 0
+    async for headers, contents in body.parts():
+        _, options = parse_options_header(headers.get("content-disposition"))
+        name = options.get(b"name", b"").decode("utf-8", "replace")
+        if b"filename" in options or name == FILE_PART:
+            filename = options.get(b"filename", b"file").decode("utf-8", "replace")
+            saved = await files.save(filename, headers.get("content-type", _UNKNOWN), contents)
+            if name == FILE_PART and file is None:
+                file = saved
+            else:
+                values[name] = saved.model_dump(mode="json", by_alias=True)
+        else:
+            values[name] = (await _text(contents)).decode("utf-8", "replace")
+        length += len(name) + (len(values[name]) if isinstance(values.get(name), str) else 0)
+        if length > LARGEST_FORM or len(values) > _MOST_PARTS:
+            raise TooLarge(f"A form has up to {_MOST_PARTS} parts, and {LARGEST_FORM} bytes that are no file's.")
+    return Received(_without_nul(values), file, is_form=True)
+
+
+def _without_nul(values: dict[str, Any]) -> dict[str, Any]:  # Any: JSON
+    """Return a form's values as they are, or raise `InvalidRequest`: PostgreSQL takes a NUL in no text."""
+    if any("\0" in text for pair in values.items() for text in pair if isinstance(text, str)):
+        raise InvalidRequest("The form holds a NUL character.")
+    return values
 
 
 async def _text(contents: AsyncIterator[bytes]) -> bytes:

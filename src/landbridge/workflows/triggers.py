@@ -1,7 +1,9 @@
 """From what a host product reports to runs: which workflows it starts, for whom, and what their trigger gives."""
 
+import contextlib
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -38,12 +40,26 @@ class Which:
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A request that starts a workflow. `headers` have lower-case names; `file` is a raw body's contents."""
+    """A request that starts a workflow. `headers` have lower-case names; the values of a form are all texts.
+
+    `file` is a body that is nothing but a file, or the part `paragon-file` of a form.
+    """
 
     headers: Mapping[str, str]
     params: Mapping[str, str]
     body: Any = None  # Any: JSON
     file: File | None = None
+    is_form: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A workflow that a request is about to start: for whom, and where the contents of its files go."""
+
+    deployed: Deployed
+    whose: Whose
+    key: str
+    files: RunFiles
 
 
 class Triggers:
@@ -55,33 +71,43 @@ class Triggers:
         self._runs = runs
         self._files = files
 
-    async def request(
-        self, caller: Caller, workflow_id: str, which: Which, incoming: Incoming
-    ) -> tuple[Deployed, RunRow]:
-        """Start a workflow with a request trigger, on one of the user's connections: the oldest that has it on.
+    @contextlib.asynccontextmanager
+    async def ready(self, caller: Caller, workflow_id: str, which: Which) -> AsyncIterator[Ready]:
+        """Find the workflow that a request starts, on one of the user's connections: the oldest that has it on.
 
-        Raises `NotFound` if there is no such workflow, `NotConnected`, `Conflict` if it is switched off,
-        `InvalidRequest` naming what the trigger's validation misses.
+        What is written to its files is deleted if anything is raised inside. Raises `NotFound` if there is no such
+        workflow, `NotConnected`, `Conflict` if it is switched off.
         """
         deployed = await self._deployments.find(caller.project_id, workflow_id)
-        trigger = deployed.plan.workflow.trigger
-        if not isinstance(trigger, RequestTrigger):
+        if not isinstance(deployed.plan.workflow.trigger, RequestTrigger):
             raise NotFound("This workflow is not started by requests.")
-        _must_be_valid(trigger, incoming)
         user = await self._accounts.user(caller)
         whose = (await self._of_user(caller, user, deployed, which))[0]
         key = str(uuid4())
-        files = self._files.of(caller.project_id, run_id_of(deployed, whose, key))
+        ready = Ready(deployed, whose, key, self._files.of(caller.project_id, run_id_of(deployed, whose, key)))
+        try:
+            yield ready
+        except BaseException:
+            await ready.files.clear()
+            raise
+
+    async def request(self, ready: Ready, incoming: Incoming) -> RunRow:
+        """Start a workflow by a request. Raises `InvalidRequest` naming what the trigger's validation misses."""
+        trigger = ready.deployed.plan.workflow.trigger
+        assert isinstance(trigger, RequestTrigger)
+        _must_be_valid(trigger, incoming)
+        body = await _received(incoming.body, ready.files)
+        ready.files.must_have_used_all()
         output: JsonValue = {
             "request": {
                 "headers": dict(incoming.headers),
                 "params": dict(incoming.params),
-                "body": await _received(incoming.body, files),
-                "file": incoming.file.model_dump(mode="json", by_alias=True) if incoming.file else None,
+                "body": body,
+                "file": _as_json(incoming.file) if incoming.file else None,
             }
         }
-        (row,) = await self._runs.start([(deployed, whose, Cause("request", output, key, key))])
-        return deployed, row
+        (row,) = await self._runs.start([(ready.deployed, ready.whose, Cause("request", output, ready.key, ready.key))])
+        return row
 
     async def event(self, caller: Caller, name: str, payload: Json, which: Which) -> list[RunRow]:
         """Start every workflow that an app event starts, for each of the user's configurations that has it on.
@@ -156,6 +182,8 @@ def _is_meant(selector: str | None, id_: str, external_id: str | None) -> bool:
 
 def _must_be_valid(trigger: RequestTrigger, incoming: Incoming) -> None:
     body = incoming.body if isinstance(incoming.body, dict) else {}
+    if incoming.file:
+        body = {"paragon-file": _as_json(incoming.file), **body}
     for where, validations, values in (
         ("headers", trigger.headers, incoming.headers),
         ("body", trigger.body, body),
@@ -163,7 +191,7 @@ def _must_be_valid(trigger: RequestTrigger, incoming: Incoming) -> None:
     ):
         for validation in validations:
             key = validation.key.lower() if where == "headers" else validation.key
-            _must_hold(where, validation, values.get(key), is_text=where != "body")
+            _must_hold(where, validation, values.get(key), is_text=incoming.is_form or where != "body")
 
 
 def _must_hold(where: str, validation: Validation, value: Any, *, is_text: bool) -> None:  # Any: JSON
@@ -198,17 +226,20 @@ def _is_of(kind: str, value: Any, *, is_text: bool) -> bool:  # Any: JSON
         case "EMAIL":
             return isinstance(value, str) and bool(_EMAIL.fullmatch(value))
         case "FILE":
-            return isinstance(value, dict) and "data" in value
+            return isinstance(value, dict) and ("data" in value or {"id", "sha256"} <= value.keys())
     kinds = {"STRING": str, "OBJECT": dict, "ARRAY": list}
     return isinstance(value, kinds.get(kind, object))
 
 
+def _as_json(file: File) -> dict[str, Any]:  # Any: JSON
+    return file.model_dump(mode="json", by_alias=True)
+
+
 def _is_number(text: str) -> bool:
     try:
-        float(text)
+        return math.isfinite(float(text))
     except ValueError:
         return False
-    return True
 
 
 def _is_date(text: str) -> bool:
@@ -225,7 +256,7 @@ async def _received(value: Any, files: RunFiles, depth: int = 0) -> Any:  # Any:
         raise InvalidRequest(f"This is nested more than {_DEEPEST} levels deep.")
     if isinstance(value, dict):
         if value.get("dataType") == "FILE" and "data" in value:
-            return (await files.receive(value)).model_dump(mode="json", by_alias=True)
+            return _as_json(await files.receive(value))
         return {name: await _received(inner, files, depth + 1) for name, inner in value.items()}
     if isinstance(value, list):
         return [await _received(inner, files, depth + 1) for inner in value]

@@ -16,8 +16,8 @@ from tests.integrations.person import Person
 from landbridge.access import Caller
 from landbridge.app import worker_of
 from landbridge.store import history
-from landbridge.store.history import StepRow
-from landbridge.store.runs import OVER, RunRow
+from landbridge.store.history import Filter, StepRow
+from landbridge.store.runs import OVER, WAITING, RunRow
 from landbridge.workflows.definition import Workflow
 from landbridge.workflows.deployments import Deployed
 from landbridge.workflows.jail import Jail
@@ -73,6 +73,12 @@ class Crew:
 
         await eventually(is_over)
         return await self.row(run_id)
+
+    async def waiting(self) -> list[RunRow]:
+        """Return the runs of the project that wait for their time."""
+        async with self.place.house.database.read() as tx:
+            wanted = Filter(self.project, states=(WAITING,))
+            return await history.page(tx, wanted, limit=100, beyond=None)
 
     hour = timedelta(hours=1)
 

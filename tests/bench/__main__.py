@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from scripts.setup import TREE
-from tests.bench import footprint, onedrive, proxy, sandbox
+from tests.bench import footprint, onedrive, proxy, sandbox, workflows
 from tests.bench.bench import Bench
 from tests.bench.records import table
 
@@ -20,6 +20,7 @@ BENCHMARKS: dict[str, Callable[[Bench], None]] = {
     "footprint": footprint.measure,
     "sandbox": sandbox.measure,
     "onedrive": onedrive.measure,
+    "workflows": workflows.measure,
 }
 
 

@@ -22,14 +22,18 @@ class Burst:
     median_ms: float
 
 
-def burst(url: str, headers: Mapping[str, str], *, connections: int, seconds: float) -> Burst:
-    """Request `url` again and again over some connections. Raises unless every answer was a good one."""
+def burst(url: str, headers: Mapping[str, str], *, connections: int, seconds: float, post: Path | None = None) -> Burst:
+    """Request `url` again and again over some connections. Raises unless every answer was a good one.
+
+    `post` is a script for wrk that makes POSTs of the requests.
+    """
     program = BIN / "wrk"
     if not program.exists():
         raise RuntimeError("There is no wrk yet: run `python3 scripts/setup.py wrk`.")
     sent = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
+    scripted = ("-s", str(post)) if post else ()
     whole = max(1, round(seconds))  # wrk counts in whole seconds
-    command = [str(program), "-t1", f"-c{connections}", f"-d{whole}s", "--latency", *sent, url]
+    command = [str(program), "-t1", f"-c{connections}", f"-d{whole}s", "--latency", *scripted, *sent, url]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=whole + 30)
     return read_wrk(done.stdout)
 

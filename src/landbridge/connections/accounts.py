@@ -11,6 +11,7 @@ from landbridge.clock import Clock
 from landbridge.errors import Conflict, InvalidRequest, NotConnected, NotFound, TooLarge
 from landbridge.store import appointments
 from landbridge.store import connections as store
+from landbridge.store.cache import Cache
 from landbridge.store.connections import ConfigurationRow, ConnectionRow, UserRow
 from landbridge.store.database import Database, Transaction
 
@@ -19,6 +20,8 @@ MOST_META_KEYS = 100
 
 MOST_CHARACTERS = 64 << 10
 """How long settings or metadata may be, as JSON; they are for forms, not for files."""
+
+_USERS = 10_000
 
 MOST_CONFIGURATIONS = 100
 """How many configurations a connection may have: every answer about the user holds them all."""
@@ -52,6 +55,7 @@ class Accounts:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
+        self._of_users: Cache[tuple[UserRow, Sequence[Connected]]] = Cache(database, scopes=_USERS)
 
     async def user(self, caller: Caller) -> UserRow:
         """Return the connected user, known from the first call on."""
@@ -81,6 +85,19 @@ class Accounts:
             _must_be_short(merged)
             await store.update_user_meta(tx, row, merged)
             await appointments.arrange_anew(tx, caller.project_id, caller.user_id)
+            tx.touch(store.scope_of_user(caller.project_id, caller.user_id))
+
+    async def of_user(self, caller: Caller, integration: str) -> tuple[UserRow, Sequence[Connected]]:
+        """Return the connected user, and what they have connected of an integration, oldest first.
+
+        Remembered until anybody changes it, which other processes hear of within half a second.
+        """
+
+        async def load() -> tuple[UserRow, Sequence[Connected]]:
+            user = await self.user(caller)
+            return user, await self.list(caller, integration)
+
+        return await self._of_users.read(store.scope_of_user(caller.project_id, caller.user_id), load, integration)
 
     async def list(self, caller: Caller, integration: str | None = None) -> list[Connected]:
         """Return what the user has connected, oldest first."""
@@ -131,6 +148,7 @@ class Accounts:
         async with self._database.begin() as tx:
             await store.update_configuration(tx, row, **changes, updated_at=self._clock.now())
             await appointments.arrange_anew(tx, caller.project_id, caller.user_id)
+            tx.touch(store.scope_of_user(caller.project_id, caller.user_id))
         return await self.get(caller, connected.connection.id)
 
     async def switch_workflow(
@@ -159,6 +177,7 @@ class Accounts:
             switched = {**row.workflow_settings, workflow_id: mine}
             _must_be_short(switched)
             await store.update_configuration(tx, row, workflow_settings=switched, updated_at=self._clock.now())
+            tx.touch(store.scope_of_user(caller.project_id, caller.user_id))
 
     async def add_configuration(self, caller: Caller, selector: str, external_id: str | None) -> Connected:
         """Add a configuration to a connection. Raises `Conflict` if its external id is taken, and `TooLarge`."""
@@ -168,6 +187,7 @@ class Accounts:
         row = new_configuration(connected.connection.id, self._clock, external_id=clean_external_id(external_id))
         async with self._database.begin() as tx:
             await store.insert_configuration(tx, row)
+            tx.touch(store.scope_of_user(caller.project_id, caller.user_id))
         return await self.get(caller, connected.connection.id)
 
     async def remove_configuration(self, caller: Caller, selector: str, configuration: str | None) -> None:
@@ -178,6 +198,7 @@ class Accounts:
             raise Conflict("The default configuration cannot be deleted; disconnect the account instead.")
         async with self._database.begin() as tx:
             await store.delete_configuration(tx, row)
+            tx.touch(store.scope_of_user(caller.project_id, caller.user_id))
 
 
 async def _with_configurations(tx: Transaction, rows: Sequence[ConnectionRow]) -> list[Connected]:

@@ -74,7 +74,12 @@ class ConfigurationRow:
 
 def scopes_of(row: ConnectionRow) -> tuple[str, str]:
     """Return what caches must forget when this connection changes."""
-    return f"connection:{row.id}", f"user:{row.project_id}/{row.user_id}"
+    return f"connection:{row.id}", scope_of_user(row.project_id, row.user_id)
+
+
+def scope_of_user(project_id: str, user_id: str) -> str:
+    """Return what caches must forget when anything of a connected user changes."""
+    return f"user:{project_id}/{user_id}"
 
 
 async def user(tx: Transaction, project_id: str, user_id: str) -> UserRow | None:

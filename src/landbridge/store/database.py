@@ -2,7 +2,7 @@
 
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self
@@ -26,6 +26,7 @@ from sqlalchemy import (
     select,
     text,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -69,6 +70,20 @@ class Transaction:
             async for row in rows:
                 yield row
 
+    async def put(self, table: Table, rows: Sequence[Mapping[str, Any]], *, replace: bool = False) -> None:
+        """Insert rows of which some may be there already; those stay as they are, or are replaced, by primary key."""
+        if not rows:
+            return
+        statement = (sqlite.insert if self.is_sqlite else postgresql.insert)(table)
+        keys = [column.name for column in table.primary_key]
+        changes = {name: statement.excluded[name] for name in rows[0] if name not in keys} if replace else {}
+        put = (
+            statement.on_conflict_do_update(table.primary_key, set_=changes)
+            if changes
+            else statement.on_conflict_do_nothing()
+        )
+        await self._connection.execute(put, list(rows))
+
     async def change(self, statement: Executable) -> int:
         """Run one statement that changes rows, and return how many it changed."""
         result = await self._connection.execute(statement)
@@ -111,6 +126,8 @@ class Database:
         self.clock = clock
         self._listeners: list[Callable[[str], None]] = []
         self._seen = 0
+        self._looking: sqlite3.Connection | None = None
+        self._data_version = 0
 
     @classmethod
     def from_settings(cls, settings: Settings, clock: Clock) -> Self:
@@ -158,6 +175,18 @@ class Database:
                     await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
                     await connection.execute(text(f"SET LOCAL {_IDLE} = 0"))  # it holds no lock that others wait for
                 yield Transaction(connection, self.clock)
+
+    def may_have_changed(self) -> bool:
+        """Return whether anything may have been written since the last time, by whichever process.
+
+        On SQLite that is known for some microseconds; of PostgreSQL it has to be asked what one wants to know.
+        """
+        if self.engine.dialect.name != "sqlite":
+            return True
+        if self._looking is None:
+            self._looking = sqlite3.connect(str(self.engine.url.database), isolation_level=None)
+        before, self._data_version = self._data_version, self._looking.execute("PRAGMA data_version").fetchone()[0]
+        return self._data_version != before
 
     def on_change(self, forget: Callable[[str], None]) -> None:
         """Call `forget` with each scope that this or another process touched, within `NEWS_EVERY` or so."""
@@ -235,6 +264,8 @@ class Database:
 
     async def close(self) -> None:
         """Close every connection."""
+        if self._looking:
+            self._looking.close()
         await self.engine.dispose()
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, delete, func, insert, or_, select
+from sqlalchemy import and_, func, or_, select
 
 from landbridge.store.database import Transaction
 from landbridge.store.runs import RunRow
@@ -45,11 +45,7 @@ class Filter:
 
 async def put_steps(tx: Transaction, rows: Sequence[StepRow]) -> None:
     """Write what became of steps of one run, over what was written of them before."""
-    if not rows:
-        return
-    names = [row.step for row in rows]
-    await tx.execute(delete(run_steps).where(run_steps.c.run_id == rows[0].run_id, run_steps.c.step.in_(names)))
-    await tx.execute(insert(run_steps), [values_of(row) for row in rows])
+    await tx.put(run_steps, [values_of(row) for row in rows], replace=True)
 
 
 async def steps_of(tx: Transaction, run_id: str) -> list[StepRow]:

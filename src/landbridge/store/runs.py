@@ -71,11 +71,7 @@ class Limits:
 
 async def insert_runs(tx: Transaction, rows: Sequence[RunRow]) -> None:
     """Write runs onto the agenda; those that are on it already, from the same cause, stay as they are."""
-    if not rows:
-        return
-    known = set((await tx.execute(select(runs.c.id).where(runs.c.id.in_([row.id for row in rows])))).scalars())
-    if fresh := [values_of(row) for row in rows if row.id not in known]:
-        await tx.execute(insert(runs), fresh)
+    await tx.put(runs, [values_of(row) for row in rows])
 
 
 async def run(tx: Transaction, run_id: str) -> RunRow | None:
@@ -84,10 +80,11 @@ async def run(tx: Transaction, run_id: str) -> RunRow | None:
     return RunRow(**found._mapping) if found else None
 
 
-async def is_any_due(tx: Transaction, now: datetime) -> bool:
-    """Return whether there is anything to claim, at the cost of one look into an index."""
-    due = select(literal(1)).where(runs.c.state.in_(DUE), runs.c.due_at <= now).limit(1)
-    return (await tx.execute(due)).first() is not None
+async def next_due(tx: Transaction) -> datetime | None:
+    """Return when there is something to claim, as far as is known now, at the cost of some looks into an index."""
+    firsts = [select(func.min(runs.c.due_at)).where(runs.c.state == state).scalar_subquery() for state in DUE]
+    found: list[datetime] = [at for at in (await tx.execute(select(*firsts))).one() if at is not None]
+    return min(found, default=None)
 
 
 async def claim(tx: Transaction, worker_id: str, now: datetime, *, most: int, limits: Limits) -> list[RunRow]:
@@ -96,7 +93,7 @@ async def claim(tx: Transaction, worker_id: str, now: datetime, *, most: int, li
     chosen = await _choose(tx, now, most, limits)
     if not chosen:
         return []
-    await tx.execute(
+    claimed = await tx.execute(
         update(runs)
         .where(runs.c.id.in_(chosen))
         .values(
@@ -107,16 +104,21 @@ async def claim(tx: Transaction, worker_id: str, now: datetime, *, most: int, li
             leg=runs.c.leg + 1,
             started_at=func.coalesce(runs.c.started_at, now, type_=runs.c.started_at.type),
         )
+        .returning(runs)
     )
-    claimed = await tx.execute(select(runs).where(runs.c.id.in_(chosen)))
     order = {run_id: place for place, run_id in enumerate(chosen)}
     return sorted((RunRow(**row._mapping) for row in claimed), key=lambda row: order[row.id])
 
 
 async def _choose(tx: Transaction, now: datetime, most: int, limits: Limits) -> list[str]:
+    due = (await tx.execute(_due(now).limit(most + 1))).all()
+    if not due:
+        return []
+    if len(due) > most:  # some have to wait, so it matters who comes first
+        due = (await tx.execute(_in_turn(now).limit(most * _LOOKED_THROUGH))).all()
     in_project, on_connection = await _under_way(tx)
     chosen: list[str] = []
-    for row in await tx.execute(_in_turn(now).limit(most * _LOOKED_THROUGH)):
+    for row in due:
         if in_project[row.project_id] >= limits.per_project:
             continue
         if row.connection_id and on_connection[row.connection_id] >= limits.per_connection:
@@ -139,6 +141,11 @@ async def _under_way(tx: Transaction) -> tuple[Counter[str], Counter[str]]:
         in_project[row.project_id] += row.number
         on_connection[row.connection_id] += row.number
     return in_project, on_connection
+
+
+def _due(now: datetime) -> Any:  # Any: a select of labelled columns
+    due = select(runs.c.id, runs.c.project_id, runs.c.connection_id)
+    return due.where(runs.c.state.in_(DUE), runs.c.due_at <= now).order_by(runs.c.due_at, runs.c.id)
 
 
 def _in_turn(now: datetime) -> Any:  # Any: a select of labelled columns

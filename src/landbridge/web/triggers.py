@@ -26,7 +26,7 @@ from landbridge.workflows.triggers import Incoming, Which
 LONGEST_WAIT: Final = timedelta(seconds=55)
 """How long a request waits for its workflow's Response step; after that the answer is 542, and the run goes on."""
 
-_LOOK_EVERY = timedelta(milliseconds=10)
+_LOOK_EVERY = timedelta(milliseconds=15)
 _LATE = 542
 _CREDENTIAL, _CONFIGURATION = "x-paragon-credential", "x-paragon-configuration-id"
 _WITHOUT_BODY = frozenset({204, 205, 304})
@@ -156,7 +156,8 @@ class Answers:
     async def _look(self) -> None:
         while self._awaited:
             with contextlib.suppress(StoreFailed):  # whoever waits is told after a while, or once it is back
-                await self._hand_out()
+                if self._database.may_have_changed():
+                    await self._hand_out()
             await self._clock.sleep(_LOOK_EVERY)
 
     async def _hand_out(self) -> None:

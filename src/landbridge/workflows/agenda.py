@@ -4,7 +4,7 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-LOOK_EVERY: Final = timedelta(milliseconds=20)
+LOOK_EVERY: Final = timedelta(milliseconds=15)
 """How often a worker looks for what is due."""
+
+_LOOK_AFTER_NOTHING = timedelta(milliseconds=100)
 
 BEAT_EVERY: Final = timedelta(seconds=1)
 DEAD_AFTER: Final = timedelta(seconds=5)
@@ -69,9 +71,10 @@ class Agenda:
         self._cancelling = cancelling
         self._at_once = at_once
         self._limits = limits
-        self._under_way: set[tuple[str, int]] = set()
+        self._under_way: dict[tuple[str, int], RunRow | None] = {}
         self._heard: dict[str, _Heard] = {}
         self._freed = asyncio.Event()
+        self._next_due: datetime | None = None
 
     async def run(self) -> None:
         """Work until cancelled; then let the legs under way come to their end, and leave the rest to others."""
@@ -87,14 +90,14 @@ class Agenda:
 
     async def walk(self, run_id: str, number: int) -> None:
         """Walk a leg, as the engine asks for it: here first, or after another worker began it."""
-        self._under_way.add((run_id, number))
+        row = self._under_way.setdefault((run_id, number))
         try:
-            row = await self._mine(run_id, number)
+            row = row or await self._mine(run_id, number)
             if row is not None:
                 assert self._engine
                 await self._legs.walk(row, self._engine)
         finally:
-            self._under_way.discard((run_id, number))
+            self._under_way.pop((run_id, number), None)
             self._freed.set()
 
     async def _mine(self, run_id: str, number: int) -> RunRow | None:
@@ -113,35 +116,41 @@ class Agenda:
         while True:
             self._freed.clear()
             free = self._at_once - len(self._under_way)
-            claimed = await self._tried(self._claim(free)) if free > 0 else None
-            if not claimed:
-                await self._until_freed_or_time_to_look(free)
+            if free > 0:
+                claimed = await self._tried(self._claim(free))
+                await self._clock.sleep(_LOOK_AFTER_NOTHING if claimed == 0 else self._pause())
+            else:
+                await self._freed.wait()
 
-    async def _until_freed_or_time_to_look(self, free: int) -> None:
-        """Sleep; a worker that is full has nothing to look for until a leg ends."""
-        if free > 0:
-            await self._clock.sleep(LOOK_EVERY)
-        else:
-            await self._freed.wait()
+    def _pause(self) -> timedelta:
+        """Return how long to wait before the next look: a busy worker claims several at once, which costs as much."""
+        return LOOK_EVERY * (1 + len(self._under_way) / 4)
 
-    async def _claim(self, most: int) -> int:
+    async def _claim(self, most: int) -> int | None:
+        """Begin what is due, and return how many runs that were; None if nothing is, 0 if limits hold it back."""
         now = self._clock.now()
-        async with self._database.read() as tx:
-            if not await store.is_any_due(tx, now):
-                return 0
+        if not await self._is_any_due(now):
+            return None
         engine = await self._opened()
         async with self._database.begin() as tx:
             rows = await store.claim(tx, self.worker_id, now, most=most, limits=self._limits)
         for row in rows:
-            self._under_way.add((row.id, row.leg))
+            self._under_way[row.id, row.leg] = row
         await asyncio.gather(*(self._begin(engine, row) for row in rows))
         return len(rows)
+
+    async def _is_any_due(self, now: datetime) -> bool:
+        """Return whether something is due; the database is asked only if it may know more than we do."""
+        if self._database.may_have_changed():
+            async with self._database.read() as tx:
+                self._next_due = await store.next_due(tx)
+        return self._next_due is not None and self._next_due <= now
 
     async def _begin(self, engine: "Engine", row: RunRow) -> None:
         try:
             await engine.start(row.id, row.leg)
         except Exception:
-            self._under_way.discard((row.id, row.leg))
+            self._under_way.pop((row.id, row.leg), None)
             log.exception("a leg could not be begun; it is taken up as a dead worker's would be", run=row.id)
 
     async def _opened(self) -> "Engine":

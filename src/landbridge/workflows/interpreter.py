@@ -111,6 +111,7 @@ class Walk:
     clock: Clock
     records: dict[str, StepRecord] = field(default_factory=dict)
     tasks: int = 0
+    answer: tuple[ResponseStep, JsonValue] | None = None
 
     def __post_init__(self) -> None:
         self._outputs: Json = {id_: kept["output"] for id_, kept in self.carry.items() if "output" in kept}
@@ -259,7 +260,10 @@ class Walk:
         if step.id in self.carry:
             return
         answer = resolve(self.plan.templates[step.id], self._names)
-        await self.respond(step, answer)
+        if step is self.steps[-1]:
+            self.answer = step, answer  # it is written with what came of the leg, which is next
+        else:
+            await self.respond(step, answer)
         self._note(step, runs.SUCCEEDED, given=answer)
         self._give(step, {})
 

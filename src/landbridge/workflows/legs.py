@@ -138,11 +138,12 @@ class Legs:
         return [Child(child.state, self._sealing.open(child, child.sealed_output), child.error) for child in rows]
 
     async def _respond(self, row: RunRow, step: ResponseStep, answer: JsonValue) -> None:
-        sealed = self._sealing.seal(
-            row.project_id, row.id, {"statusCode": step.status_code, "type": step.response_type, **cast("Json", answer)}
-        )
         async with self._database.begin() as tx:
-            await store.end_leg(tx, row, sealed_response=sealed)
+            await store.end_leg(tx, row, sealed_response=self._sealed_answer(row, step, answer))
+
+    def _sealed_answer(self, row: RunRow, step: ResponseStep, answer: JsonValue) -> bytes:
+        told = {"statusCode": step.status_code, "type": step.response_type, **cast("Json", answer)}
+        return self._sealing.seal(row.project_id, row.id, told)
 
     async def _write(self, row: RunRow, walk: Walk | None, outcome: LegOutcome) -> None:
         now = self._clock.now()
@@ -179,6 +180,8 @@ class Legs:
         changes: Json = {"worker_id": None}
         if walk:
             changes |= {"tasks": row.tasks + walk.tasks, "sealed_carry": seal(walk.carry)}
+            if walk.answer:
+                changes["sealed_response"] = self._sealed_answer(row, *walk.answer)
         match outcome:
             case Over(state, output, error):
                 changes |= {"state": state, "error": error, "finished_at": now, "is_cancelling": False}

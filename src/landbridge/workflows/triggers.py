@@ -12,7 +12,7 @@ from uuid import uuid4
 from pydantic import JsonValue
 
 from landbridge.access import Caller
-from landbridge.connections.accounts import Accounts, names
+from landbridge.connections.accounts import Accounts, Connected, names
 from landbridge.errors import Conflict, InvalidRequest, NotConnected, NotFound
 from landbridge.files import File, Files, RunFiles
 from landbridge.store.connections import UserRow
@@ -81,8 +81,7 @@ class Triggers:
         deployed = await self._deployments.find(caller.project_id, workflow_id)
         if not isinstance(deployed.plan.workflow.trigger, RequestTrigger):
             raise NotFound("This workflow is not started by requests.")
-        user = await self._accounts.user(caller)
-        whose = (await self._of_user(caller, user, deployed, which))[0]
+        whose = await self._for_one(caller, deployed, which)
         key = str(uuid4())
         ready = Ready(deployed, whose, key, self._files.of(caller.project_id, run_id_of(deployed, whose, key)))
         try:
@@ -119,13 +118,12 @@ class Triggers:
             raise NotFound(
                 f"This project has no app event “{name[:64]}”. There is: {', '.join(events)[:500] or 'none'}."
             )
-        user = await self._accounts.user(caller)
         trace = str(uuid4())
         begun = []
         for deployed in await self._deployments.deployed(caller.project_id):
             trigger = deployed.plan.workflow.trigger
             if isinstance(trigger, AppEventTrigger) and trigger.event == name:
-                for whose in await self._on_for(caller, user, deployed, which):
+                for whose in await self._for_all(caller, deployed, which):
                     files = self._files.of(caller.project_id, run_id_of(deployed, whose, trace))
                     output = {"event": await _received(payload, files)}
                     begun.append((deployed, whose, Cause("appEvent", output, trace, trace)))
@@ -154,26 +152,31 @@ class Triggers:
             if missing := missing_settings(deployed, connected.configuration(which.configuration)):
                 raise InvalidRequest(f"Fill in first what the workflow needs: {', '.join(missing)}.")
 
-    async def _of_user(self, caller: Caller, user: UserRow, deployed: Deployed, which: Which) -> Sequence[Whose]:
-        """Return for whom the workflow can run, or raise what keeps it from it."""
-        if found := await self._on_for(caller, user, deployed, which):
-            return found
+    async def _for_one(self, caller: Caller, deployed: Deployed, which: Which) -> Whose:
+        """Return for whom the workflow runs, or raise what keeps it from it."""
         integration = deployed.workflow.integration
-        if not await self._accounts.list(caller, integration):
+        user, connected = await self._accounts.of_user(caller, integration)
+        if found := _on_for(user, connected, deployed, which):
+            return found[0]
+        if not connected:
             raise NotConnected(f"This user has not connected {integration}.")
         if not deployed.is_for(user):
             raise NotFound("There is no deployed workflow with this id in the project.")
         raise Conflict("The workflow is not switched on for this user's connection and configuration.")
 
-    async def _on_for(self, caller: Caller, user: UserRow, deployed: Deployed, which: Which) -> list[Whose]:
-        connected = await self._accounts.list(caller, deployed.workflow.integration)
-        return [
-            Whose(user, one.connection, configuration)
-            for one in connected
-            if _is_meant(which.connection, one.connection.id, one.connection.external_id)
-            for configuration in is_on_for(deployed, one, user)
-            if _is_meant(which.configuration, configuration.id, configuration.external_id)
-        ]
+    async def _for_all(self, caller: Caller, deployed: Deployed, which: Which) -> list[Whose]:
+        user, connected = await self._accounts.of_user(caller, deployed.workflow.integration)
+        return _on_for(user, connected, deployed, which)
+
+
+def _on_for(user: UserRow, connected: Sequence[Connected], deployed: Deployed, which: Which) -> list[Whose]:
+    return [
+        Whose(user, one.connection, configuration)
+        for one in connected
+        if _is_meant(which.connection, one.connection.id, one.connection.external_id)
+        for configuration in is_on_for(deployed, one, user)
+        if _is_meant(which.configuration, configuration.id, configuration.external_id)
+    ]
 
 
 def _is_meant(selector: str | None, id_: str, external_id: str | None) -> bool:

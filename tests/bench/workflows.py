@@ -1,0 +1,183 @@
+"""Workflows against the engine alone: as many journaled steps, as durable a journal, the same provider, in turns.
+
+A request starts a workflow of an action, a condition, a request and a response, sixteen at a time; and a fan-out runs
+a thousand entries. The provider is a file that nginx serves from memory.
+"""
+
+import asyncio
+import contextlib
+import json
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.bench.bench import Bench, Pairs, in_turns
+from tests.bench.load import burst
+from tests.bench.proxy import LISTING, VERSION, _write_files
+from tests.bench.records import ratio_at_least
+from tests.bench.servers import (
+    Seat,
+    Server,
+    await_port,
+    connect_someone,
+    free_port,
+    landbridge,
+    nginx,
+    running,
+    settings_for,
+)
+from tests.ground.migrated import migrate
+from tests.ground.postgres import PostgresServer, running_postgres
+
+from landbridge import app
+from landbridge.settings import Settings
+from landbridge.workflows.definition import Workflow
+
+ANSWER = """
+name: Answer
+trigger: {type: request}
+steps:
+  - {id: list, type: action, action: list_files, input: {}}
+  - id: some
+    type: conditional
+    if: [[{left: "{{ steps.list.result.value }}", operator: $arrayIsNotEmpty}]]
+    then:
+      - {id: ask, type: request, url: "@url@"}
+  - {id: answer, type: response, body: "{{ steps.ask.response.statusCode }}"}
+"""
+FAN_OUT = """
+name: Fan out
+trigger: {type: request}
+steps:
+  - id: each
+    type: fanOut
+    over: "{{ trigger.request.body.items }}"
+    concurrency: 16
+    steps: [{id: ask, type: request, url: "@url@"}]
+    result: "{{ index }}"
+  - {id: answer, type: response, body: {count: "{{ steps.each.results[-1] }}"}}
+"""
+
+_AT_ONCE = 16
+
+
+def measure(bench: Bench) -> None:
+    """Record what runs cost beside the engine's own, on each kind of database."""
+    folder = bench.folder / "workflows"
+    _write_files(folder / "files", 1)
+    with nginx("upstream.conf", folder / "upstream", root=folder / "files") as provider:
+        _measure_on(bench, folder / "sqlite", provider, None)
+        with running_postgres() as url, PostgresServer(url).database() as ours, PostgresServer(url).database() as raw:
+            _measure_on(bench, folder / "postgresql", provider, (ours, raw))
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Landbridge with its workflows, and the engine alone."""
+
+    ours: str
+    raw: str
+    headers: dict[str, str]
+    answer: str
+    fan_out: str
+
+
+def _measure_on(bench: Bench, folder: Path, provider: Server, databases: tuple[str, str] | None) -> None:
+    name = "PostgreSQL" if databases else "SQLite"
+    with _sides(folder, provider, databases) as sides:
+        _measure_many(bench, folder, sides, name)
+        _measure_one(bench, folder, sides, name)
+        _measure_fan_out(bench, sides, name)
+
+
+@contextlib.contextmanager
+def _sides(folder: Path, provider: Server, databases: tuple[str, str] | None) -> Iterator[Sides]:
+    folder.mkdir()
+    settings = settings_for(folder / "landbridge", provider.url)
+    journal = f"sqlite:///{folder / 'raw.db'}"
+    if databases:
+        settings, journal = settings.model_copy(update={"database_url": databases[0]}), databases[1]
+        asyncio.run(_migrated(settings))
+    settings = settings.model_copy(update={"runs_per_connection": _AT_ONCE})
+    seat = asyncio.run(connect_someone(settings))
+    answer, fan_out = asyncio.run(_deployed(settings, seat, provider.url))
+    port = free_port()
+    command = (sys.executable, "-m", "tests.bench.raw_engine", port, provider.url + VERSION + LISTING, journal)
+    (folder / "raw").mkdir()
+    with landbridge(settings) as ours, running(command, folder / "raw") as raw:
+        await_port(port, raw)
+        base = f"{ours.url}/projects/{seat.project_id}/sdk/triggers"
+        headers = seat.headers | {"Content-Type": "application/json"}
+        yield Sides(ours.url, f"http://127.0.0.1:{port}/", headers, f"{base}/{answer}", f"{base}/{fan_out}")
+
+
+async def _migrated(settings: Settings) -> None:
+    await migrate(settings)
+
+
+async def _deployed(settings: Settings, seat: Seat, provider: str) -> list[str]:
+    async with app.assemble(settings) as house:
+        ids = []
+        for text in (ANSWER, FAN_OUT):
+            definition = Workflow.from_yaml(text.replace("@url@", provider + VERSION + LISTING))
+            row = await house.deployments.create(seat.project_id, definition)
+            await house.deployments.set(seat.project_id, row.id, is_default_enabled=True)
+            await house.deployments.deploy(seat.project_id, row.id)
+            ids.append(row.id)
+        return ids
+
+
+def _measure_many(bench: Bench, folder: Path, sides: Sides, database: str) -> None:
+    script = _post(folder / "post.lua", {})
+
+    def rate(url: str, headers: dict[str, str]) -> float:
+        return burst(url, headers, connections=_AT_ONCE, seconds=bench.seconds, post=script).per_second
+
+    rate(sides.answer, sides.headers), rate(sides.raw, {})
+    pairs = Pairs(*in_turns(bench.pairs, lambda: rate(sides.answer, sides.headers), lambda: rate(sides.raw, {})))
+    _record(bench, f"runs of two journaled steps, {_AT_ONCE} at once, {database}", "runs/s", pairs, 0.6)
+
+
+def _measure_one(bench: Bench, folder: Path, sides: Sides, database: str) -> None:
+    script = folder / "post.lua"
+
+    def median(url: str, headers: dict[str, str]) -> float:
+        return burst(url, headers, connections=1, seconds=bench.seconds / 2, post=script).median_ms
+
+    pairs = Pairs(*in_turns(bench.pairs, lambda: median(sides.answer, sides.headers), lambda: median(sides.raw, {})))
+    name = f"median of one such run at a time, {database}"
+    bench.records.record(name, pairs.value, "ms", reference=pairs.reference)
+
+
+def _measure_fan_out(bench: Bench, sides: Sides, database: str) -> None:
+    count = 20 if bench.short else 1000
+
+    def rate(url: str, headers: dict[str, str], body: object) -> float:
+        began = time.perf_counter()
+        request = urllib.request.Request(url, json.dumps(body).encode(), headers, method="POST")
+        with urllib.request.urlopen(request, timeout=120) as answer:
+            answer.read()
+        return count / (time.perf_counter() - began)
+
+    items = {"items": list(range(count))}
+    turns = in_turns(
+        1 if bench.short else 3,
+        lambda: rate(sides.fan_out, sides.headers, items),
+        lambda: rate(f"{sides.raw}?{count}", {}, {}),
+    )
+    _record(bench, f"entries of a fan-out of {count:,}, {database}", "entries/s", Pairs(*turns), 0.6)
+
+
+def _post(path: Path, body: object) -> Path:
+    text = json.dumps(json.dumps(body))
+    path.write_text(f'wrk.method = "POST"\nwrk.body = {text}\n')
+    return path
+
+
+def _record(bench: Bench, name: str, unit: str, pairs: Pairs, least: float) -> None:
+    bench.records.record(
+        name, pairs.value, unit, reference=pairs.reference, ratio=pairs.ratio, target=ratio_at_least(least)
+    )

@@ -46,10 +46,13 @@ class Fault(BaseModel):
     rate: float = Field(default=1.0, gt=0, le=1, description="The share of matching requests to spoil, at random.")
 
     delay: float = Field(default=0, ge=0, le=600, description="Seconds to wait first.")
-    effect: Literal["respond", "delay", "reset", "truncate", "empty_page", "repeat_page"] = Field(
+    effect: Literal[
+        "respond", "delay", "reset", "truncate", "lose", "hang", "withhold", "empty_page", "repeat_page"
+    ] = Field(
         default="respond",
-        description="Answer with `status`; only wait; break the connection unanswered, or in mid-body; give an empty "
-        "page with a link to the real one; or a page whose link leads to itself.",
+        description="Answer with `status`; only wait; break the connection unanswered, or in mid-body, or unanswered "
+        "once it is done; never answer, having done nothing, or having done it; give an empty page with a link to the "
+        "real one; or a page whose link leads to itself.",
     )
     status: int = Field(default=503, ge=400, le=599)
     retry_after: float | None = Field(

@@ -92,9 +92,13 @@ class Gateway:
         entry.fault = planted.name
         if fault.delay:
             await asyncio.sleep(fault.delay)
-        if fault.effect == "reset":
-            entry.error = "reset"
-            self._world.ledger.write(entry)
+        if fault.effect in {"reset", "lose", "hang", "withhold"}:
+            if fault.effect in {"lose", "withhold"}:
+                entry.status = (await operation.call()).status
+            entry.error = fault.effect
+            self._world.ledger.write(entry)  # whoever reads it there knows that it is done, or never will be
+            if fault.effect in {"hang", "withhold"}:
+                await request.gone()
             return None
         if fault.effect != "respond":
             return _bent(await operation.call(), request, fault.effect)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import email.utils
 import time
 
@@ -66,6 +67,21 @@ async def test_connections_can_be_broken(caller: Caller, effect: str) -> None:
         await caller.graph("GET", "/me/drive/root/children")
     await caller.control("DELETE", "/faults")
     await caller.graph("GET", "/me/drive/root/children")
+
+
+@pytest.mark.parametrize(("effect", "is_done"), [("hang", False), ("withhold", True), ("lose", True)])
+async def test_an_answer_can_never_come_whether_it_was_done_or_not(caller: Caller, effect: str, is_done: bool) -> None:
+    caller = await caller.as_new_user("contoso.example")
+    await caller.control("DELETE", "/ledger")
+    await caller.control("POST", "/faults", json={"operation": "children.create", "effect": effect})
+    asking = asyncio.create_task(caller.graph("POST", "/me/drive/root/children", json={"name": "Box", "folder": {}}))
+    while not (await caller.control("GET", "/ledger?operation=children.create"))["entries"]:
+        await asyncio.sleep(0.01)
+    asking.cancel()
+    await asyncio.wait([asking])
+
+    listed = await caller.graph("GET", "/me/drive/root/children")
+    assert ("Box" in [item["name"] for item in listed["value"]]) == is_done
 
 
 async def test_an_answer_can_be_late(caller: Caller) -> None:

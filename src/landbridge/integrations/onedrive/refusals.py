@@ -4,6 +4,7 @@ Graph asks its callers to branch on codes, to expect ones that they do not know,
 most specific that they do. https://learn.microsoft.com/graph/errors
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from types import MappingProxyType
@@ -50,6 +51,7 @@ BY_CODE: Mapping[str, type[LandbridgeError]] = MappingProxyType(
         "quotalimitreached": StorageFull,
         # The item
         "itemnotfound": ItemNotFound,
+        "uploadsessionnotfound": ProviderFailed,  # it expired: the step begins another
         "namealreadyexists": NameTaken,
         "resourcemodified": ItemChanged,
         "entitytagdoesnotmatch": ItemChanged,
@@ -74,6 +76,7 @@ BY_STATUS: Mapping[int, type[LandbridgeError]] = MappingProxyType(
         402: DriveMissing,
         403: AccessDenied,
         404: ItemNotFound,
+        409: ItemChanged,
         410: ResyncRequired,
         412: ItemChanged,
         413: TooLarge,
@@ -81,9 +84,15 @@ BY_STATUS: Mapping[int, type[LandbridgeError]] = MappingProxyType(
         429: ProviderBusy,
         501: NotOffered,
         507: StorageFull,
+        509: ProviderBusy,
     }
 )
 """By status, when no code is known."""
+
+
+_NO_DRIVE = re.compile(r"does not have a SPO license|mysite", re.IGNORECASE)
+"""That a user has no drive Graph says with 400, 403 and 404, under codes that elsewhere mean something else; only the
+words tell. https://github.com/OneDrive/onedrive-api-docs/issues/1773"""
 
 
 def refusal(answer: Answer, wait: timedelta | None) -> LandbridgeError:
@@ -97,8 +106,9 @@ def refusal(answer: Answer, wait: timedelta | None) -> LandbridgeError:
         "providerCodes": codes,
         "requestId": answer.headers.get("request-id"),
     }
-    kind = _kind(answer.status, codes)
-    text = f"OneDrive: {message}" if isinstance(message, str) and message else f"OneDrive answered {answer.status}."
+    message = message if isinstance(message, str) else ""
+    kind = DriveMissing if _NO_DRIVE.search(message) else _kind(answer.status, codes)
+    text = f"OneDrive: {message}" if message else f"OneDrive answered {answer.status}."
     kept = {name: value for name, value in meta.items() if value}
     if issubclass(kind, ProviderFailed):
         return kind(text, meta=kept, retry_after=wait)

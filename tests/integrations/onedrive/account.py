@@ -11,15 +11,10 @@ from typing import Any
 from uuid import uuid4
 
 from tests.clock import FakeClock
-from tests.ground.migrated import migrate
+from tests.conformance.connected import connect, house_at, user_of
 
-from landbridge.access import Caller
-from landbridge.app import House, assemble
-from landbridge.connections.accounts import new_configuration
+from landbridge.app import House
 from landbridge.kit import Context, Given, Result, Wait
-from landbridge.settings import Settings
-from landbridge.store import connections as store
-from landbridge.store.connections import ConnectionRow
 from msgraph_sandbox.drive.drive import Drive
 from msgraph_sandbox.drive.items import Item
 from msgraph_sandbox.faults import Fault
@@ -101,63 +96,9 @@ class Account:
 @asynccontextmanager
 async def connected(sandbox: Sandbox, email: str, data_dir: Path) -> AsyncIterator[Account]:
     """Give an account that a user of the sandbox has just connected."""
-    clock = FakeClock(datetime.now(UTC))
-    settings = Settings(
-        data_dir=data_dir,
-        public_url="http://localhost:8080",
-        microsoft_login_url=sandbox.urls["login_url"],
-        microsoft_graph_url=sandbox.urls["graph_url"],
-        outbound_allow=("127.0.0.1",),
-    )
-    user = next(user for user in sandbox.world.directory.users.values() if user.email == email)
-    await migrate(settings)
-    async with assemble(settings, clock) as house:
-        caller = await _connect(house, sandbox, user)
+    clock, user = FakeClock(datetime.now(UTC)), user_of(sandbox, email)
+    async with house_at(sandbox, data_dir, clock) as house:
+        caller = await connect(house, sandbox, user, "onedrive", READY_SCOPES)
         run_id = str(uuid4())
         context = house.workbench.context(caller, "onedrive", None, run_id=run_id, step="none")
         yield Account(house, sandbox, clock, user, run_id, context)
-
-
-async def _connect(house: House, sandbox: Sandbox, user: User) -> Caller:
-    world, now = sandbox.world, house.clock.now()
-    application = world.confidential
-    assert application
-    project = await house.projects.create("Acme", ["https://app.acme.example"])
-    await house.projects.set_integration(
-        project.id,
-        "onedrive",
-        client_id=application.client_id,
-        client_secret=application.secrets[0].value,
-        audience="common",
-        is_active=True,
-    )
-    caller = Caller(project.id, "user-1", now + timedelta(days=1))
-    await house.accounts.user(caller)
-    active = await house.projects.active(project.id, "onedrive")
-    token = world.issuer.refresh_token(user, application.client_id, READY_SCOPES)
-    scopes = sorted(READY_SCOPES)
-    grant = await house.microsoft.refresh(active.app, refresh_token=token, scopes=scopes)
-    row_id = str(uuid4())
-    row = ConnectionRow(
-        id=row_id,
-        project_id=project.id,
-        user_id=caller.user_id,
-        integration="onedrive",
-        external_id=None,
-        status="valid",
-        account_id=user.oid,
-        tenant_id=user.tenant.id,
-        account={},
-        scopes=scopes,
-        client_id=application.client_id,
-        sealed_tokens=house.tokens.seal(project.id, row_id, grant),
-        token_version=1,
-        expires_at=grant.expires_at,
-        refreshed_at=now,
-        used_at=now,
-        created_at=now,
-        updated_at=now,
-    )
-    async with house.database.begin() as tx:
-        await store.insert_connection(tx, row, new_configuration(row_id, house.clock, is_default=True))
-    return caller

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from tests.integrations.onedrive.account import LINUS, Account
-from tests.integrations.onedrive.test_files_and_folders import contents_of, inline
+from tests.integrations.onedrive.test_files_and_folders import NAMES, contents_of, inline
 
 from landbridge.errors import (
     InvalidRequest,
@@ -43,6 +46,59 @@ async def test_a_copy_is_equal_and_is_done_when_the_step_is(account: Account) ->
     assert (copied.name, copied.id != box.id) == ("Box 2026", True)
     assert tree(account.drive.item(copied.id)) == tree(box)
     assert {entry.authorized for entry in account.requests("monitor")} == {False}
+
+
+TREES = st.recursive(
+    st.binary(max_size=300),
+    lambda below: st.dictionaries(NAMES, below, max_size=4),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+async def test_any_copy_is_equal_and_leaves_the_original_as_it_was(account: Account, data: st.DataObject) -> None:
+    source, target = (account.folder(str(uuid4())) for _ in range(2))
+    plant(account, source, data.draw(st.dictionaries(NAMES, TREES, max_size=4)))
+    before = tree(source)
+
+    copied = await account.run("copy_item", itemId=source.id, destinationId=target.id)
+
+    assert tree(account.drive.item(copied.id)) == before == tree(source)
+    assert account.names(target) == [source.name]
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(names=st.lists(NAMES, min_size=1, max_size=6, unique_by=str.casefold), data=st.data())
+async def test_whatever_is_moved_is_listed_where_it_went_and_nowhere_else(
+    account: Account, names: list[str], data: st.DataObject
+) -> None:
+    source, target = (account.folder(str(uuid4())) for _ in range(2))
+    plant(account, source, {name: data.draw(st.just({}) | st.binary(max_size=9)) for name in names})
+    there = account.names(source)
+    moving = data.draw(st.lists(st.sampled_from(there), unique=True))
+
+    for name in moving:
+        item = account.drive.child(source, name)
+        assert item
+        kind = "folder" if item.is_folder else "file"
+        await account.run(f"move_{kind}", **{f"{kind}Id": item.id}, destinationId=target.id)
+    left = await account.run("list_files", folderId=source.id)
+    went = await account.run("list_files", folderId=target.id)
+
+    assert sorted(item.name for item in went.value) == sorted(moving)
+    assert sorted(item.name for item in left.value) == sorted(set(there) - set(moving))
+
+
+def plant(account: Account, folder: Item, contents: dict[str, Any]) -> None:
+    """Put files and folders below a folder; names that the drive holds to be the same are put once."""
+    for name, what in contents.items():
+        if account.drive.child(folder, name):
+            continue
+        if isinstance(what, bytes):
+            account.file(name, what, folder)
+        else:
+            plant(account, account.folder(name, folder), what)
 
 
 async def test_a_file_is_copied_beside_itself_and_a_taken_name_is_refused(account: Account) -> None:

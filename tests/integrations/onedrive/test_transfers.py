@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import sys
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from tests.conformance.step import begin
 from tests.integrations.onedrive.account import Account
 
 from landbridge.errors import ContentsDamaged, ItemChanged, LandbridgeError, NameTaken, OutcomeUnknown, StorageFull
@@ -153,14 +152,21 @@ async def test_the_users_own_times_are_kept_without_a_second_version(account: Ac
     assert not account.drive.item(small.id).more.versions
 
 
-@pytest.mark.parametrize("fragment", [0, 3, 6])
+@pytest.mark.parametrize("fragment", range(7))
 async def test_an_upload_whose_process_is_killed_goes_on_in_another_and_not_from_the_start(
     work_account: Account, fragment: int
 ) -> None:
     account, file = work_account, await a_file(work_account, 64 * MEBI)
     account.plant(service="upload", method="PUT", skip=fragment, effect="delay", delay=60)
     (planted,) = account.sandbox.world.faults.all()
-    process = await begin(account, "save", "save_file", {"file": file.model_dump(by_alias=True)})
+    process = await begin(
+        account.context,
+        account.house.settings,
+        run_id=account.run_id,
+        step="save",
+        action="save_file",
+        given={"file": file.model_dump(by_alias=True)},
+    )
     while not planted.struck:
         assert process.returncode is None
         await asyncio.sleep(0.05)
@@ -173,34 +179,6 @@ async def test_an_upload_whose_process_is_killed_goes_on_in_another_and_not_from
     assert len(account.requests("upload.create")) == 1
     assert len([entry for entry in fragments(account) if entry.status in {201, 202}]) == 7
     await assert_saved_once(account, file)
-
-
-async def begin(account: Account, step: str, action: str, given: dict[str, Any]) -> asyncio.subprocess.Process:
-    """Begin a step of the account's run in another process."""
-    ours = account.house.settings
-    caller = account.context.caller
-    asked = {
-        "settings": {
-            "data_dir": str(ours.data_dir),
-            "public_url": ours.public_url,
-            "microsoft_login_url": ours.microsoft_login_url,
-            "microsoft_graph_url": ours.microsoft_graph_url,
-            "outbound_allow": "127.0.0.1",
-        },
-        "project": caller.project_id,
-        "user": caller.user_id,
-        "run": account.run_id,
-        "step": step,
-        "action": action,
-        "given": given,
-    }
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.integrations.onedrive.saving", stdin=asyncio.subprocess.PIPE
-    )
-    assert process.stdin
-    process.stdin.write(json.dumps(asked).encode())
-    process.stdin.close()
-    return process
 
 
 # Downloads

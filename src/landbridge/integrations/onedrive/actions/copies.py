@@ -84,7 +84,7 @@ async def _watch(graph: Graph, state: dict[str, Any]) -> DriveItem | Wait:  # An
         raise _failure(graph, answer, said)
     if item_id := said.get("resourceId"):
         return await _done(graph, await graph.item(Place(state["to"][0], str(item_id))))
-    return _later(graph)
+    return _later(graph, graph.asked_to_wait(answer))
 
 
 async def _look(graph: Graph, state: dict[str, Any]) -> DriveItem | Wait:  # Any: JSON
@@ -108,8 +108,8 @@ async def _done(graph: Graph, item: DriveItem) -> DriveItem:
     return item
 
 
-def _later(graph: Graph) -> Wait:
-    return Wait(graph.context.clock.now() + _LOOK_AGAIN, None)
+def _later(graph: Graph, asked: timedelta | None = None) -> Wait:
+    return Wait(graph.context.clock.now() + (_LOOK_AGAIN if asked is None else asked), None)
 
 
 def _failure(graph: Graph, answer: Answer, said: dict[str, Any]) -> Exception:  # Any: another system's JSON

@@ -231,16 +231,21 @@ async def onedrive_request(graph: Graph, given: OneDriveRequest) -> RequestAnswe
             raise InvalidRequest("Only a GET has pages to follow.")
         found = [item async for item in _following(graph, path, given.paging)]
         return RequestAnswer(status=200, headers={}, body={"value": found})
-    if given.method in {"GET", "PUT", "DELETE"}:  # twice is the same as once, for HTTP at least
-        return await _asked(graph, given, path)
+    if given.method in {"GET", "PUT"}:  # twice is the same as once, for HTTP at least
+        return await _asked(graph, given, path, repeatable=True)
 
-    async def cannot_tell(_: datetime) -> None:
-        raise OutcomeUnknown(f"A {given.method} to {given.path[:200]} was sent, and no answer came.")
+    async def look(_: datetime) -> RequestAnswer:
+        if given.method != "DELETE":
+            raise OutcomeUnknown(f"A {given.method} to {given.path[:200]} was sent, and no answer came.")
+        try:
+            return await _asked(graph, given, path, repeatable=False)
+        except ItemNotFound:  # by now
+            return RequestAnswer(status=204, headers={})
 
-    return await graph.once(RequestAnswer, lambda _: _asked(graph, given, path), cannot_tell)
+    return await graph.once(RequestAnswer, lambda _: _asked(graph, given, path, repeatable=False), look)
 
 
-async def _asked(graph: Graph, given: OneDriveRequest, path: str) -> RequestAnswer:
+async def _asked(graph: Graph, given: OneDriveRequest, path: str, *, repeatable: bool) -> RequestAnswer:
     headers = _headers(given)
     contents = graph.context.files.open(given.file) if given.file else None
     if contents is not None and given.file is not None:
@@ -252,6 +257,7 @@ async def _asked(graph: Graph, given: OneDriveRequest, path: str) -> RequestAnsw
         headers=headers,
         json=given.body if text is None else None,
         body=(contents.chunks if contents.size else b"") if contents else text,
+        repeatable=repeatable,
     ) as stream:
         return await _answer(graph, stream)
 

@@ -1,4 +1,4 @@
-"""What every integration has to be, whatever it does: one suite for all folders."""
+"""What every integration's folder has to be, whatever it does."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import get_args
 
 import pytest
 from pydantic import BaseModel
+from scripts.reference import PAGES
+from tests.conformance.product import subject
 
 from landbridge.app import gather_actions
 from landbridge.catalog import Catalog, Manifest
@@ -44,6 +46,25 @@ def test_an_integration_has_actions_with_names_and_titles_of_their_own(manifest:
 
     assert actions
     assert len({action.title for action in actions}) == len(actions)
+
+
+@pytest.mark.parametrize("manifest", list(CATALOG), ids=lambda manifest: manifest.type)
+def test_it_has_an_icon_a_readme_and_a_page_of_its_actions(manifest: Manifest) -> None:
+    readme = files("landbridge.integrations").joinpath(manifest.type, "README.md").read_text("utf-8")
+
+    assert manifest.icon.lstrip().startswith(b"<svg")
+    assert readme.startswith(f"# {manifest.name}")
+    assert f"docs/reference/{manifest.type}-actions.md" in PAGES
+    assert manifest.api.url.startswith("https://")
+    assert manifest.default_scopes
+
+
+@pytest.mark.parametrize("manifest", list(CATALOG), ids=lambda manifest: manifest.type)
+def test_it_brings_a_case_of_each_action_to_be_judged(manifest: Manifest) -> None:
+    actions = {action.name for integration, action in gather_actions(CATALOG) if integration == manifest.type}
+
+    assert subject(manifest.type).KINDS
+    assert {name for name, cases in subject(manifest.type).CASES.items() if cases} == actions
 
 
 @each_action

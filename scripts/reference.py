@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from importlib.resources import files
 from typing import Any, cast
 
@@ -21,6 +22,8 @@ from landbridge.settings import Settings
 from landbridge.web import api
 from landbridge.web.rooms import Rooms
 from scripts.setup import TREE
+
+CATALOG = Catalog.read(files("landbridge.integrations"))
 
 _MICROSOFT_ERRORS = """\
 # Microsoft's errors, explained
@@ -129,9 +132,8 @@ This page is generated from `src/landbridge/integrations/{type}` by `make docs`.
 
 def actions_of(type_: str) -> str:
     """Return the page of an integration's actions, and of the things that they take and give."""
-    catalog = Catalog.read(files("landbridge.integrations"))
-    actions = list(gather_actions(catalog).of(type_))
-    head = _ACTIONS.format(name=catalog.get(type_).name, type=type_)
+    actions = list(gather_actions(CATALOG).of(type_))
+    head = _ACTIONS.format(name=CATALOG.get(type_).name, type=type_)
     given = {name: of for action in actions for name, of in _definitions(action.given).items()}
     gives = {name: of for action in actions for name, of in _definitions(action.result).items()}
     forms = {action.given.__name__ for action in actions}
@@ -294,7 +296,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "docs/reference/commands.md": commands,
     "docs/reference/errors.md": errors,
     "docs/reference/microsoft-errors.md": microsoft_errors,
-    "docs/reference/onedrive-actions.md": lambda: actions_of("onedrive"),
+    **{f"docs/reference/{manifest.type}-actions.md": partial(actions_of, manifest.type) for manifest in CATALOG},
     "docs/reference/settings.md": settings,
 }
 """Each generated page, and what writes it."""

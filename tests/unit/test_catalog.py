@@ -40,7 +40,7 @@ def _integration(folder: Path, manifest: str, *, icon: bool = True) -> Path:
 
 
 def test_onedrive_ships() -> None:
-    assert [manifest.type for manifest in SHIPPED] == ["onedrive"]
+    assert "onedrive" in [manifest.type for manifest in SHIPPED]
 
 
 @pytest.mark.parametrize("manifest", SHIPPED, ids=lambda manifest: manifest.type)

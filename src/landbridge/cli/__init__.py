@@ -1,6 +1,6 @@
 """The terminal's way in. Every command takes `--json`."""
 
-from landbridge.cli import service, tenants
+from landbridge.cli import authoring, service, tenants
 from landbridge.cli.terminal import fail
 from landbridge.errors import LandbridgeError
 
@@ -12,6 +12,7 @@ cli.add_typer(tenants.api_keys, name="api-keys")
 cli.add_typer(tenants.integrations, name="integrations")
 cli.add_typer(tenants.users, name="users")
 cli.add_typer(tenants.connections, name="connections")
+cli.command("new-integration")(authoring.new_integration)
 
 
 def main() -> None:

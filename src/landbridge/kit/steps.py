@@ -30,12 +30,13 @@ class Checkpoint:
         self._clock = clock
         self._project_id = project_id
         self._run_id = run_id
-        self._id = store.checkpoint_id(project_id, run_id, step)
+        self.id = store.checkpoint_id(project_id, run_id, step)
+        """The same for each try of the step, and for no other step: what it makes can be marked with it."""
 
     async def read(self) -> dict[str, Any] | None:  # Any: JSON, as it was written
         """Return what was written last, or None if nothing was."""
         async with self._database.read() as tx:
-            sealed = await store.sealed_checkpoint(tx, self._id)
+            sealed = await store.sealed_checkpoint(tx, self.id)
         if sealed is None:
             return None
         state: dict[str, Any] = json.loads(self._vault.open(sealed, self._identity))
@@ -44,18 +45,18 @@ class Checkpoint:
     async def write(self, state: Mapping[str, JsonValue]) -> None:
         """Write down how far the step is, before what comes next is begun."""
         sealed = self._vault.seal(json.dumps(dict(state)).encode(), self._identity)
-        row = store.CheckpointRow(self._id, self._project_id, self._run_id, sealed, self._clock.now())
+        row = store.CheckpointRow(self.id, self._project_id, self._run_id, sealed, self._clock.now())
         async with self._database.begin() as tx:
             await store.put_checkpoint(tx, row)
 
     async def clear(self) -> None:
         """Forget it: the step begins anew if it is run again."""
         async with self._database.begin() as tx:
-            await store.delete_checkpoint(tx, self._id)
+            await store.delete_checkpoint(tx, self.id)
 
     @property
     def _identity(self) -> str:
-        return identity("checkpoints", self._project_id, self._id)
+        return identity("checkpoints", self._project_id, self.id)
 
 
 @dataclass(frozen=True)

@@ -28,18 +28,22 @@ from landbridge.errors import (
     ProviderFailed,
     StorageFull,
 )
+from msgraph_sandbox.drive.names import check_name
+from msgraph_sandbox.drive.refusals import GraphRefused
+
+
+def is_taken(name: str) -> bool:
+    """Whether OneDrive takes a name."""
+    try:
+        check_name(name)
+    except GraphRefused:
+        return False
+    return True
+
 
 NAMES = st.text(
     st.characters(exclude_characters='"*:<>?/\\|', exclude_categories=("Cs", "Cc", "Cn")), min_size=1, max_size=40
-).filter(
-    lambda name: (
-        name == name.strip(" ")
-        and not name.endswith(".")
-        and not name.startswith("~$")
-        and "_vti_" not in name.lower()
-        and name.lower() not in {"con", "prn", "aux", "nul", ".lock", "desktop.ini", "forms"}
-    )
-)
+).filter(is_taken)
 
 
 def inline(name: str, contents: bytes, mime_type: str = "text/plain") -> dict[str, str]:

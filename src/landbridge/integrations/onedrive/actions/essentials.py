@@ -2,9 +2,10 @@
 
 import contextlib
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
+from uuid import UUID
 
 from landbridge.errors import ActionRefused, InvalidRequest, ItemNotFound, NotOffered, OutcomeUnknown, ProviderBusy
 from landbridge.integrations.onedrive.graph import (
@@ -123,24 +124,23 @@ async def create_folder(graph: Graph, given: CreateFolder) -> DriveItem:
     """
     name = check_name(given.name)
     folder = await graph.folder(given)
+    before = timedelta(seconds=1 + UUID(graph.context.checkpoint.id).int % 60)
 
     async def create(began: datetime) -> DriveItem:
         asked = {
             "name": name,
             "folder": {},
-            "fileSystemInfo": {"createdDateTime": _written(began), "lastModifiedDateTime": _written(began)},
+            "fileSystemInfo": {"createdDateTime": _written(began - before), "lastModifiedDateTime": _written(began)},
             "@microsoft.graph.conflictBehavior": given.conflict_behavior,
         }
         answer = await graph.call("POST", folder / "children", json=asked)
         return DriveItem.model_validate(answer.json())
 
     async def find(began: datetime) -> DriveItem | None:
-        """Return the folder whose own time is the very second in which this step began."""
+        """Return the folder that bears this step's mark."""
         async for page in graph.pages(f"{folder / 'children'}?$top={FULL_PAGE}"):
             for item in map(DriveItem.model_validate, page["value"]):
-                is_ours = (item.name or "").casefold().startswith(name.casefold()) and item.is_folder
-                info = item.file_system_info
-                if is_ours and info and info.created_date_time == began:
+                if _is_marked(item, name, began - before):
                     return item
         return None
 
@@ -275,6 +275,17 @@ async def _in_fragments(graph: Graph, upload: Upload) -> DriveItem | Wait:
         raise
     await graph.context.checkpoint.write({"result": item.as_json()})
     return item
+
+
+def _is_marked(item: DriveItem, name: str, created: datetime) -> bool:
+    """Tell whether a folder is the one that a step made with these times of its own.
+
+    The second in which it was created is some time before the step began, how long depends on the step; it was changed
+    later. What others make in that second has been created and changed at once.
+    """
+    info = item.file_system_info
+    is_called = item.is_folder and (item.name or "").casefold().startswith(name.casefold())
+    return is_called and info is not None and info.created_date_time == created != info.last_modified_date_time
 
 
 def _written(moment: datetime) -> str:

@@ -11,8 +11,9 @@ import re
 import socket
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import NamedTuple, cast
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from functools import lru_cache
+from typing import NamedTuple, NewType, cast
 
 import aiohappyeyeballs
 import httptools
@@ -32,7 +33,7 @@ _READ_AHEAD = 512 << 10
 _LARGE = 64 << 10
 _REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 _EXPECT_BODY = frozenset({"POST", "PUT", "PATCH"})
-_UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_CONTROLS = bytes([*range(9), *range(10, 32), 127])
 _UNSAFE_TARGET = re.compile(r"[^\x21-\x7e]")
 
 
@@ -64,18 +65,52 @@ Resolve = Callable[[str, int], Awaitable[list[tuple[int, str]]]]
 """Returns the address family and address of each place that a name stands for."""
 
 
+Fields = list[tuple[bytes, bytes]]
+"""Headers as they came, but for their names, which are in lower case."""
+
+Lines = NewType("Lines", bytes)
+"""Headers as they are sent, checked and written by `lines`."""
+
+NO_LINES = Lines(b"")
+
+
+def lines(headers: Iterable[tuple[str, str]]) -> Lines:
+    """Return headers as they are sent, or raise `Unsendable` for one that would be another header or request."""
+    written = [f"{name}: {value}\r\n" for name, value in headers]
+    try:
+        text = "".join(written).encode("latin-1")
+    except UnicodeEncodeError:
+        raise Unsendable("A header holds letters that no header may hold.") from None
+    if len(text) - len(text.translate(None, _CONTROLS)) != 2 * len(written):  # each line's own end, and nothing else
+        raise Unsendable("A header holds what no header may hold.")
+    return Lines(text)
+
+
 class Incoming:
     """An answer: its head, and its body as it comes. Close it, or its connection is not used again."""
 
-    __slots__ = ("_connection", "_give_back", "headers", "status")
+    __slots__ = ("_connection", "_give_back", "_headers", "fields", "status")
 
     def __init__(
-        self, status: int, headers: CIMultiDictProxy[str], connection: "_Connection", give_back: Callable[[], None]
+        self, status: int, fields: Fields, connection: "_Connection", give_back: Callable[["_Connection"], None]
     ) -> None:
         self.status = status
-        self.headers = headers
+        self.fields = fields
+        self._headers: CIMultiDictProxy[str] | None = None
         self._connection = connection
         self._give_back = give_back
+
+    @property
+    def headers(self) -> CIMultiDictProxy[str]:
+        """The headers as text, by name; made when first asked for, since that costs more than all the rest here."""
+        if self._headers is None:
+            text = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self.fields]
+            self._headers = CIMultiDictProxy(CIMultiDict(text))
+        return self._headers
+
+    def rest(self) -> bytes | None:
+        """Return what is left of the body if it is little and all here already, else None."""
+        return self._connection.rest()
 
     async def next_chunk(self) -> bytes:
         """Return what came of the body since the last time, or b"" at its end; reading slowly slows the sender down."""
@@ -84,10 +119,10 @@ class Incoming:
     def close(self) -> None:
         """Give the connection back if all was said on both sides, else close it."""
         give_back, self._give_back = self._give_back, _nothing
-        give_back()
+        give_back(self._connection)
 
 
-def _nothing() -> None:
+def _nothing(_connection: "_Connection") -> None:
     """What is left to do after it was done."""
 
 
@@ -111,33 +146,39 @@ class Client:
         await asyncio.sleep(0)  # in which the event loop closes them
 
     async def send(
-        self, method: str, host: Host, target: str, headers: Mapping[str, str] | CIMultiDict[str], body: Body
+        self,
+        method: str,
+        host: Host,
+        target: str,
+        headers: Mapping[str, str] | CIMultiDict[str],
+        body: Body,
+        more: Lines = NO_LINES,
     ) -> Incoming:
-        """Send a request, and return its answer as soon as the answer's head is here.
+        """Send a request, and return its answer as soon as the answer's head is here. `more` are headers too.
 
         A kept connection may turn out to have been closed by the other side; what can be repeated is then sent again on
         a new one. What reading `body` raises comes through.
         """
-        head, is_chunked = _head(method, host, target, headers, body)
+        head, is_chunked = _head(method, host, target, headers, body, more)
         connection = self._take(host)
         if connection is not None:
             try:
-                return await self._exchange(connection, host, method, head, is_chunked, body)
+                return await self._exchange(connection, method, head, is_chunked, body)
             except BrokenOff:
                 if not connection.was_stale or method not in _REPEATABLE or isinstance(body, AsyncIterator):
                     raise
         connection = await self._connect(host)
-        return await self._exchange(connection, host, method, head, is_chunked, body)
+        return await self._exchange(connection, method, head, is_chunked, body)
 
     async def _exchange(
-        self, connection: "_Connection", host: Host, method: str, head: bytes, is_chunked: bool, body: Body
+        self, connection: "_Connection", method: str, head: bytes, is_chunked: bool, body: Body
     ) -> Incoming:
         try:
-            status, headers = await connection.exchange(method, head, body, is_chunked=is_chunked)
+            status, fields = await connection.exchange(method, head, body, is_chunked=is_chunked)
         except BaseException:
             connection.abort(BrokenOff("The exchange was given up."))
             raise
-        return Incoming(status, headers, connection, lambda: self._give_back(host, connection))
+        return Incoming(status, fields, connection, self._give_back)
 
     def _write_soon(self, connection: "_Connection", request: bytes) -> None:
         """Write a request with the others of this turn of the loop.
@@ -162,8 +203,10 @@ class Client:
                 return connection
         return None
 
-    def _give_back(self, host: Host, connection: "_Connection") -> None:
-        kept = self._kept.setdefault(host, deque())
+    def _give_back(self, connection: "_Connection") -> None:
+        kept = self._kept.get(connection.host)
+        if kept is None:
+            kept = self._kept[connection.host] = deque()
         if connection.is_idle and len(kept) < _MOST_KEPT:
             connection.touch()
             kept.append(connection)
@@ -193,7 +236,7 @@ class Client:
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         is_tls = host.scheme == "https"
         _, connection = await self._loop.create_connection(
-            lambda: _Connection(self._loop, self._write_soon, self._all.discard),
+            lambda: _Connection(host, self._loop, self._write_soon, self._all.discard),
             sock=connected,
             ssl=self._tls if is_tls else None,
             server_hostname=host.name if is_tls else None,
@@ -215,32 +258,27 @@ class Client:
 
 
 def _head(
-    method: str, host: Host, target: str, headers: Mapping[str, str] | CIMultiDict[str], body: Body
+    method: str, host: Host, target: str, headers: Mapping[str, str] | CIMultiDict[str], body: Body, more: Lines
 ) -> tuple[bytes, bool]:
     """Return a request's head as it is sent, and whether its body is sent in chunks."""
-    if _UNSAFE_TARGET.search(target) or not method.isalpha():
+    if _UNSAFE_TARGET.search(target) or not (method.isascii() and method.isalpha()):
         raise Unsendable("The request line holds what no request line may hold.")
     if not isinstance(headers, CIMultiDict):
         headers = CIMultiDict(headers)
-    lines = [f"{method} {target} HTTP/1.1"]
+    first = f"{method} {target} HTTP/1.1\r\n"
     if "host" not in headers:
-        lines.append(f"Host: {_authority(host)}")
-    lines += [f"{name}: {value}" for name, value in headers.items()]
+        first += f"Host: {_authority(host)}\r\n"
+    last = "\r\n"
     has_length = "content-length" in headers
     is_chunked = not has_length and body is not None and not isinstance(body, bytes)
     if is_chunked:
-        lines.append("Transfer-Encoding: chunked")
+        last = "Transfer-Encoding: chunked\r\n\r\n"
     elif not has_length and (body or method in _EXPECT_BODY):
-        lines.append(f"Content-Length: {len(body) if isinstance(body, bytes) else 0}")
-    text = "\n".join(lines)
-    if text.count("\n") != len(lines) - 1 or _UNSAFE.search(text):
-        raise Unsendable("A header holds what no header may hold.")
-    try:
-        return (text.replace("\n", "\r\n") + "\r\n\r\n").encode("latin-1"), is_chunked
-    except UnicodeEncodeError:
-        raise Unsendable("A header holds letters that no header may hold.") from None
+        last = f"Content-Length: {len(body) if isinstance(body, bytes) else 0}\r\n\r\n"
+    return b"".join((first.encode("ascii"), lines(headers.items()), more, last.encode("ascii"))), is_chunked
 
 
+@lru_cache(maxsize=100)
 def _authority(host: Host) -> str:
     name = f"[{host.name}]" if ":" in host.name else host.name
     return name if host.port == {"http": 80, "https": 443}[host.scheme] else f"{name}:{host.port}"
@@ -251,10 +289,12 @@ class _Connection(asyncio.Protocol):
 
     def __init__(
         self,
+        host: Host,
         loop: asyncio.AbstractEventLoop,
         write_soon: Callable[["_Connection", bytes], None],
         on_lost: Callable[["_Connection"], None],
     ) -> None:
+        self.host = host
         self._loop = loop
         self._write_soon = write_soon
         self._on_lost = on_lost
@@ -273,9 +313,9 @@ class _Connection(asyncio.Protocol):
 
     def _begin(self, method: str) -> None:
         self._method = method
-        self._head: asyncio.Future[tuple[int, CIMultiDictProxy[str]]] | None = None
+        self._head: asyncio.Future[tuple[int, Fields]] | None = None
         self._more: asyncio.Future[None] | None = None
-        self._fields: list[tuple[str, str]] = []
+        self._fields: Fields = []
         self._chunks: list[bytes] = []
         self._head_size = 0
         self._waiting_size = 0
@@ -312,9 +352,7 @@ class _Connection(asyncio.Protocol):
 
     # The exchange.
 
-    async def exchange(
-        self, method: str, head: bytes, body: Body, *, is_chunked: bool
-    ) -> tuple[int, CIMultiDictProxy[str]]:
+    async def exchange(self, method: str, head: bytes, body: Body, *, is_chunked: bool) -> tuple[int, Fields]:
         """Send a request, and return the answer's status and headers once they are here."""
         assert self._transport, "the pool gives out open connections"
         was_used, self._was_used = self._was_used, True
@@ -367,6 +405,12 @@ class _Connection(asyncio.Protocol):
                 raise self._error
             self._more = self._loop.create_future()
             await self._more
+
+    def rest(self) -> bytes | None:
+        """Return what is left of the body if it is little and all here already."""
+        if not self._has_end or self._waiting_size >= _LARGE:
+            return None
+        return self._taken() if self._chunks else b""
 
     def _taken(self) -> bytes:
         """Take large pieces one by one, since joining copies them, and small ones together."""
@@ -467,7 +511,7 @@ class _Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header."""
-        self._fields.append((name.decode("latin-1"), value.decode("latin-1")))
+        self._fields.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """Hand on the head, unless it only says that another is to come."""
@@ -475,17 +519,17 @@ class _Connection(asyncio.Protocol):
         if 100 <= status < 200:
             self._fields, self._head_size = [], 0
             return
-        headers = CIMultiDictProxy(CIMultiDict(self._fields))
-        coding, length = headers.get("Transfer-Encoding"), headers.get("Content-Length", "")
+        told = dict(self._fields)
+        has_coding, length = b"transfer-encoding" in told, told.get(b"content-length", b"")
         self._has_head = True
         self._is_usable = self._parser.should_keep_alive()
-        self._length = int(length) if coding is None and length.isdecimal() else None
-        self._ends_by_closing = coding is None and self._length is None
+        self._length = int(length) if length.isdigit() and not has_coding else None
+        self._ends_by_closing = self._length is None and not has_coding
         if self._method == "HEAD":
             self._parser = httptools.HttpResponseParser(self)  # the old one would wait for a body
             self._end()
         if self._head is not None and not self._head.done():
-            self._head.set_result((status, headers))
+            self._head.set_result((status, self._fields))
 
     def on_body(self, body: bytes) -> None:
         """Keep a piece of the body."""

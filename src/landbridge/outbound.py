@@ -26,6 +26,9 @@ from landbridge import http1
 from landbridge.errors import LandbridgeError, OutboundRefused, ProviderTimedOut, ProviderUnreachable, TooLarge
 from landbridge.settings import Settings
 
+Lines = http1.Lines
+NO_LINES = http1.NO_LINES
+
 LONGEST_WAIT = timedelta(hours=1)
 """No provider may park us for longer than this."""
 
@@ -58,12 +61,18 @@ class Answer:
 class Stream:
     """An answer whose body is still on its way. Close it when done, or its connection is not used again."""
 
-    __slots__ = ("_incoming", "headers", "status")
+    __slots__ = ("_incoming", "fields", "rest", "status")
 
     def __init__(self, incoming: http1.Incoming) -> None:
         self._incoming = incoming
         self.status = incoming.status
-        self.headers = incoming.headers
+        self.fields = incoming.fields
+        self.rest = incoming.rest
+
+    @property
+    def headers(self) -> CIMultiDictProxy[str]:
+        """The headers as text, by name; `fields` are the same as they came, which costs less."""
+        return self._incoming.headers
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body as it arrives, still encoded as it was sent; reading slowly slows the sender down."""
@@ -158,17 +167,23 @@ class Outbound:
             await self._client.close()
 
     async def open(
-        self, method: str, url: str, headers: Mapping[str, str] | CIMultiDict[str], body: http1.Body = None
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | CIMultiDict[str],
+        body: http1.Body = None,
+        more: Lines = NO_LINES,
     ) -> Stream:
         """Send a request, its body streamed, and return as soon as the answer's headers are here.
 
-        `url` is sent as it is written, without another encoding. Redirects are answers like any other. Raises
-        `OutboundRefused`, `ProviderUnreachable`, `ProviderTimedOut`; what reading `body` raises comes through.
+        `url` is sent as it is written, without another encoding; `more` are headers too, written by `lines` once for
+        many requests. Redirects are answers like any other. Raises `OutboundRefused`, `ProviderUnreachable`,
+        `ProviderTimedOut`; what reading `body` raises comes through.
         """
         assert self._client, "enter the pool before using it"
         host, target = _target(url)
         with translated:
-            return Stream(await self._client.send(method, host, target, headers, body))
+            return Stream(await self._client.send(method, host, target, headers, body, more))
 
     async def call(
         self,
@@ -193,6 +208,15 @@ class Outbound:
         if len(body) > _ANSWER_LIMIT:
             raise TooLarge(f"{URL(url).host} answered with more than {_ANSWER_LIMIT} bytes.")
         return Answer(answer.status, answer.headers, body)
+
+
+def lines(headers: Mapping[str, str]) -> Lines:
+    """Return headers as `Outbound.open` sends them, for those that are long and the same in many requests.
+
+    Raises `OutboundRefused` for one that cannot be sent.
+    """
+    with translated:
+        return http1.lines(headers.items())
 
 
 _NO_URL = "This is not a URL that can be called"

@@ -114,7 +114,8 @@ class Projects:
 
     async def facts(self, project_id: str) -> ProjectFacts:
         """Return what is asked of a project at every request, or raise `NotFound`."""
-        return await self._facts.read(f"project:{project_id}", lambda: self._read_facts(project_id))
+        scope = f"project:{project_id}"
+        return self._facts.get(scope) or await self._facts.read(scope, lambda: self._read_facts(project_id))
 
     async def _read_facts(self, project_id: str) -> ProjectFacts:
         async with self._database.read() as tx:
@@ -274,7 +275,10 @@ class Projects:
 
     async def active(self, project_id: str, type_: str) -> ActiveIntegration:
         """Return an integration that may be used, or raise `NotFound` or `Conflict` with what is missing."""
-        return await self._active.read(f"project:{project_id}", lambda: self._read_active(project_id, type_), type_)
+        scope = f"project:{project_id}"
+        return self._active.get(scope, type_) or await self._active.read(
+            scope, lambda: self._read_active(project_id, type_), type_
+        )
 
     async def _read_active(self, project_id: str, type_: str) -> ActiveIntegration:
         manifest = self._catalog.get(type_)

@@ -31,6 +31,7 @@ _MOST_HOPS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _ABSOLUTE = re.compile(r"^(https?):/{1,2}([a-z0-9.-]+(?::[0-9]{1,5})?)(/[^#]*)?$", re.IGNORECASE)
 _LOOKS_ABSOLUTE = re.compile(r"^[a-z][a-z0-9+.-]*:/", re.IGNORECASE)
+_MAY_LEAVE = re.compile(r"//|/\.|/%2e", re.IGNORECASE)
 _UNSAFE = re.compile(r"[^\x21-\x7e]|[\\#<>\"{}|^`]")
 
 
@@ -136,9 +137,9 @@ class Proxy:
 
     async def _call(self, url: str, opened: Opened, outgoing: Outgoing) -> Stream:
         headers = outgoing.headers.copy()
-        headers["Authorization"] = f"Bearer {opened.access_token}"
+        headers.popall("Authorization", None)
         headers["User-Agent"] = self._user_agent
-        return await self._outbound.open(outgoing.method, url, headers, outgoing.body)
+        return await self._outbound.open(outgoing.method, url, headers, outgoing.body, opened.authorization)
 
     async def _once_more(self, url: str, opened: Opened, outgoing: Outgoing, refused: Stream) -> tuple[Opened, Stream]:
         """Return a new token and the answer to a second try with it, or what there was if there is no newer token."""
@@ -201,12 +202,17 @@ def target(manifest: Manifest, api_url: str, path: str) -> str:
         base = api_url
     else:
         rest, base = "/" + path.removeprefix("/"), api_url + manifest.api.version
+    if _MAY_LEAVE.search(rest):
+        _must_stay(rest)
+    return base + rest
+
+
+def _must_stay(rest: str) -> None:
     segments = rest.partition("?")[0].lower().replace("%2e", ".").split("/")
     if {".", ".."} & set(segments):
         raise InvalidRequest("The path holds `.` or `..` segments.")
     if "" in segments[1:-1]:
         raise InvalidRequest("The path holds an empty segment (`//`).")
-    return base + rest
 
 
 def _must_not_downgrade(url: str, next_url: str) -> None:

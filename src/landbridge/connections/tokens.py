@@ -32,6 +32,7 @@ from landbridge.errors import (
     ProviderTimedOut,
     StoreFailed,
 )
+from landbridge.outbound import Lines, lines
 from landbridge.projects import ActiveIntegration, Projects
 from landbridge.providers.microsoft import Grant, Microsoft
 from landbridge.store import connections as store
@@ -74,6 +75,7 @@ class Opened:
     client_id: str
     version: int
     access_token: str = field(repr=False)
+    authorization: Lines = field(repr=False)
     refreshed_at: datetime
     refresh_at: datetime
     expires_at: datetime
@@ -104,13 +106,13 @@ class Tokens:
         reconnect), or `ProviderFailed` (the token has ended and the provider gives no new one).
         """
         await self._projects.active(caller.project_id, integration)
-        connection_id = await self._selected.read(
-            f"user:{caller.project_id}/{caller.user_id}",
-            lambda: self._select(caller, integration, selector),
-            (integration, selector),
+        user, choice = f"user:{caller.project_id}/{caller.user_id}", (integration, selector)
+        connection_id = self._selected.get(user, choice) or await self._selected.read(
+            user, lambda: self._select(caller, integration, selector), choice
         )
-        opened = await self._opened.read(
-            f"connection:{connection_id}", lambda: self._open(caller.project_id, connection_id)
+        scope = f"connection:{connection_id}"
+        opened = self._opened.get(scope) or await self._opened.read(
+            scope, lambda: self._open(caller.project_id, connection_id)
         )
         self._used.add(connection_id)
         now = self._clock.now()
@@ -214,6 +216,7 @@ class Tokens:
     def _unsealed(self, row: ConnectionRow) -> Opened:
         expires_at = row.expires_at or row.refreshed_at
         ahead = min(AHEAD, (expires_at - row.refreshed_at) / 4)
+        access_token = self._tokens(row)["access_token"]
         return Opened(
             project_id=row.project_id,
             connection_id=row.id,
@@ -221,7 +224,8 @@ class Tokens:
             tenant_id=row.tenant_id,
             client_id=row.client_id,
             version=row.token_version,
-            access_token=self._tokens(row)["access_token"],
+            access_token=access_token,
+            authorization=lines({"Authorization": f"Bearer {access_token}"}),  # once, since it is a kilobyte or two
             refreshed_at=row.refreshed_at,
             refresh_at=expires_at - ahead * random.uniform(1, 2),  # noqa: S311 - spreads work, hides nothing
             expires_at=expires_at,

@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections.abc import Iterable
 
 from landbridge.errors import LandbridgeError, ProviderFailed
 
@@ -19,9 +18,6 @@ def error_answer(error: LandbridgeError) -> tuple[int, Headers, bytes]:
     return error.status, headers, json.dumps(error.body()).encode()
 
 
-def header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str | None:
-    """Return the first header of that lower-case name in an ASGI scope."""
-    for key, value in headers:
-        if key == name:
-            return value.decode("latin-1")
-    return None
+def by_name(headers: Headers) -> dict[bytes, bytes]:
+    """Return the first value of each header; its name is in lower case, as ASGI's and `outbound`'s are."""
+    return dict(reversed(headers))

@@ -6,6 +6,7 @@ so, and that it may read, but the request is not carried out.
 
 import re
 import secrets
+from itertools import chain
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from landbridge.errors import InvalidRequest, LandbridgeError, NotFound, StoreFailed, TooLarge
 from landbridge.settings import Settings
-from landbridge.web.answers import Headers, error_answer, header
+from landbridge.web.answers import Headers, by_name, error_answer
 from landbridge.web.proxied import ROUTE, Proxied
 from landbridge.web.rooms import Rooms
 
@@ -64,15 +65,18 @@ class Gate:
             return
         if self._prefixes:
             scope = self._without_prefix(scope)
-        project = _PROJECT.match(scope["path"])  # only what lies in a project is for pages of other origins
-        origin = header(scope["headers"], b"origin") if project else None
+        named = by_name(scope["headers"])
+        route = ROUTE.match(scope["raw_path"])
+        # Only what lies in a project is for pages of other origins.
+        project = route[1].decode("latin-1") if route else _project(scope["path"])
+        origin = named.get(b"origin") if project else None
         answer = _Answer(send, origin)
         try:
             _check_head(scope)
-            if project and origin and await self._is_preflight_or_stranger(scope, answer, project[1], origin):
+            if project and origin and await self._is_preflight_or_stranger(scope, named, answer, project):
                 return
-            if ROUTE.match(scope["raw_path"]):
-                await self._proxied(scope, receive, answer)
+            if route:
+                await self._proxied(scope, route, named, receive, answer)
             else:
                 bounded = receive if _WITH_FILES.match(scope["path"]) else _bounded(receive)
                 await self._framework(scope, bounded, answer)
@@ -90,12 +94,14 @@ class Gate:
                 return {**scope, "path": path, "raw_path": raw}
         return scope
 
-    async def _is_preflight_or_stranger(self, scope: Any, answer: "_Answer", project_id: str, origin: str) -> bool:
+    async def _is_preflight_or_stranger(
+        self, scope: Any, named: dict[bytes, bytes], answer: "_Answer", project_id: str
+    ) -> bool:
         """Answer a preflight, and return whether the request has been answered; raise for a stranger's page."""
-        if scope["method"] == "OPTIONS" and header(scope["headers"], b"access-control-request-method"):
-            asked = header(scope["headers"], b"access-control-request-headers") or ""
-            await answer.preflight(asked)
+        if scope["method"] == "OPTIONS" and named.get(b"access-control-request-method"):
+            await answer.preflight(named.get(b"access-control-request-headers", b""))
             return True
+        origin = named[b"origin"].decode("latin-1")
         if origin not in self._own_origins:
             refused = OriginForbidden if scope["path"].endswith("/mcp") else OriginNotAllowed
             await self._check_origin(project_id, origin, refused)
@@ -113,7 +119,7 @@ class Gate:
 class _Answer:
     """The way out of one request, which puts the CORS headers on whatever is sent."""
 
-    def __init__(self, send: Any, origin: str | None) -> None:
+    def __init__(self, send: Any, origin: bytes | None) -> None:
         self.send = send
         self._cors: Headers = _cors(origin) if origin else []
         self._started = False
@@ -125,11 +131,11 @@ class _Answer:
                 message = {**message, "headers": [*message["headers"], *self._cors]}
         await self.send(message)
 
-    async def preflight(self, asked: str) -> None:
+    async def preflight(self, asked: bytes) -> None:
         """Let the browser go on: who may really call is decided when it does."""
         headers = [
             (b"access-control-allow-methods", _METHODS),
-            (b"access-control-allow-headers", asked.encode("latin-1", "replace")),
+            (b"access-control-allow-headers", asked),
             (b"access-control-max-age", b"600"),
             (b"content-length", b"0"),
         ]
@@ -155,7 +161,7 @@ class _Answer:
 def _check_head(scope: Any) -> None:  # Any: ASGI's own types are open dicts
     """Raise for a request whose headers or address nobody sends who means well."""
     size = len(scope["raw_path"]) + len(scope["query_string"])
-    if size + sum(len(name) + len(value) for name, value in scope["headers"]) > MOST_HEADER_BYTES:
+    if size + sum(map(len, chain.from_iterable(scope["headers"]))) > MOST_HEADER_BYTES:
         raise TooLarge(f"The headers and the address hold more than {MOST_HEADER_BYTES} bytes.")
     if b"%00" in scope["raw_path"] or b"%00" in scope["query_string"]:  # PostgreSQL keeps no such text
         raise InvalidRequest("The address holds a NUL character (%00).")
@@ -178,9 +184,14 @@ def _bounded(receive: Any) -> Any:  # Any: an ASGI callable, both
     return bounded
 
 
-def _cors(origin: str) -> Headers:
+def _project(path: str) -> str | None:
+    found = _PROJECT.match(path)
+    return found[1] if found else None
+
+
+def _cors(origin: bytes) -> Headers:
     return [
-        (b"access-control-allow-origin", origin.encode("latin-1", "replace")),
+        (b"access-control-allow-origin", origin),
         (b"access-control-expose-headers", b"*"),
         (b"vary", b"Origin"),
     ]

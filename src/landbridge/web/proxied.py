@@ -16,10 +16,10 @@ from typing import Any
 from multidict import CIMultiDict
 
 from landbridge.access import bearer
-from landbridge.errors import InvalidRequest, LandbridgeError, NotFound
+from landbridge.errors import InvalidRequest, LandbridgeError
 from landbridge.outbound import Stream
 from landbridge.proxy import Body, Outgoing
-from landbridge.web.answers import Headers, header
+from landbridge.web.answers import Headers, by_name
 from landbridge.web.rooms import Rooms
 
 ROUTE = re.compile(rb"^/projects/([^/]{1,64})/sdk/proxy/([^/?]{1,64})(?:/(.*))?$", re.DOTALL)
@@ -27,6 +27,7 @@ ROUTE = re.compile(rb"^/projects/([^/]{1,64})/sdk/proxy/([^/?]{1,64})(?:/(.*))?$
 _SENT_AGAIN_IF_NEEDED = 64 << 10
 """Bodies up to this many bytes are held, so that a request can be repeated with a renewed token."""
 
+_OPENING, _CLOSING = b'{"output":', b"}"
 _LONGEST_ERROR = 256 << 10
 _SHORT = 256 << 10
 _HOP_BY_HOP = {
@@ -88,13 +89,20 @@ class Proxied:
         self._seconds = rooms.metrics.proxy_seconds
         self._counted: dict[int, Any] = {}  # the counters by status, looked up once; Any: prometheus' child type
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # Any: ASGI's own types are open dicts
-        """Answer one request, or raise what the gate answers."""
+    async def __call__(
+        self,
+        scope: Any,  # Any: ASGI's own types are open dicts
+        route: re.Match[bytes],
+        named: dict[bytes, bytes],
+        receive: Any,
+        send: Any,
+    ) -> None:
+        """Answer one request, whose path `ROUTE` matched and whose headers are `named`; raise what the gate answers."""
         began = time.perf_counter()
         self._in_flight += 1
         status = 500
         try:
-            status = await self._answer(scope, receive, send)
+            status = await self._answer(scope, route, named, receive, send)
         except CallerGone:
             status = 499
         except LandbridgeError as error:
@@ -111,47 +119,59 @@ class Proxied:
             counter = self._counted[status] = self._rooms.metrics.proxy_requests.labels(str(status))
         counter.inc()
 
-    async def _answer(self, scope: Any, receive: Any, send: Any) -> int:
-        project_id, integration, path = _route(scope)
-        headers = scope["headers"]
-        caller = await self._rooms.access.user(project_id, bearer(header(headers, b"authorization")))
-        path = header(headers, b"x-paragon-proxy-url") or path
-        is_raw = (header(headers, b"x-paragon-use-raw-response") or "").lower() in {"1", "true"}
-        outgoing = Outgoing(scope["method"], path, _forwarded(headers, is_raw), await _body(headers, receive))
-        _settle_content_type(outgoing)
-        answer = await self._rooms.proxy.send(caller, integration, header(headers, b"x-paragon-credential"), outgoing)
+    async def _answer(
+        self, scope: Any, route: re.Match[bytes], named: dict[bytes, bytes], receive: Any, send: Any
+    ) -> int:
+        project_id, integration, path = _place(route, scope["query_string"])
+        caller = await self._rooms.access.user(project_id, bearer(_text(named, b"authorization")))
+        path = _text(named, b"x-paragon-proxy-url") or path
+        is_raw = named.get(b"x-paragon-use-raw-response", b"").lower() in {b"1", b"true"}
+        forwarded = _forwarded(scope["headers"], named, is_raw)
+        outgoing = Outgoing(scope["method"], path, forwarded, await _body(named, receive))
+        if b"content-type" in named:
+            _settle_content_type(outgoing)
+        answer = await self._rooms.proxy.send(caller, integration, _text(named, b"x-paragon-credential"), outgoing)
         try:
-            is_head = scope["method"] == "HEAD"
-            if is_head or _is_short(answer):
-                return await _return(answer, send, is_raw=is_raw, is_head=is_head)
+            told = by_name(answer.fields)
+            if scope["method"] == "HEAD" or _is_short(told):
+                return await _return(answer, told, send, is_plain=is_raw or scope["method"] == "HEAD")
             async with _while_caller_listens(receive):
-                return await _return(answer, send, is_raw=is_raw, is_head=is_head)
+                return await _return(answer, told, send, is_plain=is_raw)
         finally:
             answer.close()
 
 
-def _route(scope: Any) -> tuple[str, str, str]:
-    found = ROUTE.match(scope["raw_path"])
-    if not found:
-        raise NotFound("A proxied request goes to /projects/{project}/sdk/proxy/{integration}/{path}.")
+def _place(route: re.Match[bytes], query: bytes) -> tuple[str, str, str]:
+    """Return the project and the integration that are called, and the path there with its query."""
+    project_id, integration, path = route.groups(b"")
     try:
-        project_id, integration, path = (part.decode("ascii") for part in found.groups(default=b""))
-        query = scope["query_string"].decode("ascii")
+        whole = f"{path.decode('ascii')}?{query.decode('ascii')}" if query else path.decode("ascii")
+        return project_id.decode("ascii"), integration.decode("ascii"), whole
     except UnicodeDecodeError:
         raise InvalidRequest("The path holds characters that must be percent-encoded.") from None
-    return project_id, integration, f"{path}?{query}" if query else path
 
 
-def _forwarded(headers: Headers, is_raw: bool) -> CIMultiDict[str]:
+def _text(named: dict[bytes, bytes], name: bytes) -> str | None:
+    value = named.get(name)
+    return None if value is None else value.decode("latin-1")
+
+
+def _forwarded(headers: Headers, named: dict[bytes, bytes], is_raw: bool) -> CIMultiDict[str]:
     """Return the headers that the provider may see: not ours, not the connection's, none of a browser's."""
-    nominated = {one.strip().lower() for name, value in headers if name == b"connection" for one in value.split(b",")}
+    nominated = _nominated(headers) if b"connection" in named else frozenset()
     forwarded: CIMultiDict[str] = CIMultiDict()
     for given, value in headers:
         name = _forwarded_name(given)
         if name is not None and given not in nominated:
             forwarded.add(name, value.decode("latin-1"))
-    forwarded["Accept-Encoding"] = (is_raw and header(headers, b"accept-encoding")) or "identity"
+    forwarded["Accept-Encoding"] = (is_raw and _text(named, b"accept-encoding")) or "identity"
     return forwarded
+
+
+def _nominated(headers: Headers) -> frozenset[bytes]:
+    """Return the names of the headers that are this connection's own affair (RFC 9110 §7.6.1)."""
+    values = [value for name, value in headers if name == b"connection"]
+    return frozenset(map(bytes.strip, b",".join(values).lower().split(b",")))
 
 
 @lru_cache(maxsize=1000)
@@ -160,13 +180,13 @@ def _forwarded_name(name: bytes) -> str | None:
     return None if name in _NOT_FORWARDED or name.startswith(_NOT_FORWARDED_PREFIXES) else name.decode("latin-1")
 
 
-async def _body(headers: Headers, receive: Any) -> Body:
+async def _body(named: dict[bytes, bytes], receive: Any) -> Body:
     """Return the request's body: nothing, bytes if it is small, else a stream."""
-    length = header(headers, b"content-length")
-    if length is None and header(headers, b"transfer-encoding") is None:
+    length = named.get(b"content-length")
+    if length is None and b"transfer-encoding" not in named:
         return None
     stream = _incoming(receive)
-    if length is not None and length.isdecimal() and int(length) <= _SENT_AGAIN_IF_NEEDED:
+    if length is not None and length.isdigit() and int(length) <= _SENT_AGAIN_IF_NEEDED:
         return b"".join([chunk async for chunk in stream])
     return stream
 
@@ -182,9 +202,9 @@ async def _incoming(receive: Any) -> AsyncIterator[bytes]:
             return
 
 
-def _is_short(answer: Stream) -> bool:
-    length = answer.headers.get("Content-Length", "")
-    return length.isdecimal() and int(length) <= _SHORT
+def _is_short(told: dict[bytes, bytes]) -> bool:
+    length = told.get(b"content-length", b"")
+    return length.isdigit() and int(length) <= _SHORT
 
 
 @contextlib.asynccontextmanager
@@ -225,64 +245,54 @@ def _settle_content_type(outgoing: Outgoing) -> None:
         outgoing.headers["Content-Type"] = "application/json"
 
 
-async def _return(answer: Stream, send: Any, *, is_raw: bool, is_head: bool) -> int:
-    """Send the provider's answer on, and return its status."""
-    headers = _returned(answer)
-    length = answer.headers.get("Content-Length")
-    if is_raw or is_head or (answer.status < 400 and not _is_whole_json(answer)):
-        await _stream(answer, send, headers, length)
+async def _return(answer: Stream, told: dict[bytes, bytes], send: Any, *, is_plain: bool) -> int:
+    """Send the provider's answer on, in an envelope unless it is to stay plain, and return its status."""
+    headers, length = _returned(answer.fields, told), told.get(b"content-length")
+    if is_plain or (answer.status < 400 and not _is_whole_json(answer.status, told)):
+        if length is not None and answer.status not in {204, 304}:  # there it says how long a body would have been
+            headers.append((b"content-length", length))
+        await _stream(answer, send, headers)
     elif answer.status < 400:
-        await _stream_enveloped(answer, send, headers, length)
+        if length is not None and length.isdigit():
+            grown = 0 if length == b"0" else len(_OPENING + _CLOSING)
+            headers.append((b"content-length", b"%d" % (int(length) + grown)))
+        await _stream(answer, send, headers, _OPENING, _CLOSING)
     else:
         await _send_whole(send, answer.status, headers, await _provider_error(answer))
     return answer.status
 
 
-def _is_whole_json(answer: Stream) -> bool:
+def _is_whole_json(status: int, told: dict[bytes, bytes]) -> bool:
     """Return whether the body is JSON that stays JSON when something is put around it: not a part, not compressed."""
-    content_type = (answer.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
-    is_plain = answer.headers.get("Content-Encoding", "identity").lower() == "identity"
-    return content_type == "application/json" and is_plain and answer.status not in {204, 206, 304}
+    content_type = told.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    is_plain = told.get(b"content-encoding", b"identity").lower() == b"identity"
+    return content_type == b"application/json" and is_plain and status not in {204, 206, 304}
 
 
-def _returned(answer: Stream) -> Headers:
-    nominated = {name.strip().lower() for name in answer.headers.get("Connection", "").split(",")}
-    headers = [
-        (name, value.encode("latin-1", "replace"))
-        for given, value in answer.headers.items()
-        if (name := _returned_name(given)) and given.lower() not in nominated
-    ]
+def _returned(fields: Headers, told: dict[bytes, bytes]) -> Headers:
+    nominated = _nominated(fields) if b"connection" in told else frozenset()
+    headers = [(name, value) for name, value in fields if _is_returned(name) and name not in nominated]
     headers.append((b"x-content-type-options", b"nosniff"))
     return headers
 
 
 @lru_cache(maxsize=1000)
-def _returned_name(name: str) -> bytes | None:
-    """Return the name of a header of the provider's as the caller gets it, or None if the caller gets no such one."""
-    lowered = name.lower().encode("latin-1")
-    return None if lowered in _NOT_RETURNED or lowered.startswith(b"access-control-") else lowered
+def _is_returned(name: bytes) -> bool:
+    """Return whether the caller gets the provider's header of that name."""
+    return name not in _NOT_RETURNED and not name.startswith(b"access-control-")
 
 
-async def _stream(answer: Stream, send: Any, headers: Headers, length: str | None) -> None:
-    if length is not None and answer.status not in {204, 304}:  # there it says how long a body would have been
-        headers.append((b"content-length", length.encode()))
+async def _stream(answer: Stream, send: Any, headers: Headers, opening: bytes = b"", closing: bytes = b"") -> None:
+    """Send the body on as it comes, between an opening and a closing; an empty one stays empty."""
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    async for chunk in answer.chunks():
-        await send({"type": "http.response.body", "body": chunk, "more_body": True})
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def _stream_enveloped(answer: Stream, send: Any, headers: Headers, length: str | None) -> None:
-    """Send `{"output":` and the JSON and `}`; an empty body stays empty."""
-    is_empty = length == "0"
-    if length is not None and length.isdecimal():
-        headers.append((b"content-length", str(int(length) + (0 if is_empty else 11)).encode()))
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    opening = b'{"output":'
+    rest = answer.rest()
+    if rest is not None:  # as most are: the whole answer is one write
+        await send({"type": "http.response.body", "body": opening + rest + closing if rest else b""})
+        return
     async for chunk in answer.chunks():
         await send({"type": "http.response.body", "body": opening + chunk, "more_body": True})
         opening = b""
-    await send({"type": "http.response.body", "body": b"" if opening else b"}", "more_body": False})
+    await send({"type": "http.response.body", "body": b"" if opening else closing, "more_body": False})
 
 
 async def _provider_error(answer: Stream) -> bytes:

@@ -55,8 +55,9 @@ def is_clear(answer: Answer) -> str:
 
 
 def is_no_request(answer: Answer) -> bool:
-    """Whether the HTTP server refused it before it was ours to judge."""
-    return (answer.status, answer.body) == (400, b"Invalid HTTP request received.")
+    """Whether it was refused as what nobody could read, before anybody asked what it means."""
+    is_refused = answer.status == 400 and is_clear(answer) == "invalid_request"
+    return is_refused and answer.json["message"] == "This is no HTTP request."
 
 
 # Tokens

@@ -76,12 +76,13 @@ NO_LINES = Lines(b"")
 
 def lines(headers: Iterable[tuple[str, str]]) -> Lines:
     """Return headers as they are sent, or raise `Unsendable` for one that would be another header or request."""
-    written = [f"{name}: {value}\r\n" for name, value in headers]
+    written = [": ".join(header) for header in headers]
+    written.append("")
     try:
-        text = "".join(written).encode("latin-1")
+        text = "\r\n".join(written).encode("latin-1")
     except UnicodeEncodeError:
         raise Unsendable("A header holds letters that no header may hold.") from None
-    if len(text) - len(text.translate(None, _CONTROLS)) != 2 * len(written):  # each line's own end, and nothing else
+    if len(text) - len(text.translate(None, _CONTROLS)) != 2 * len(written) - 2:  # the lines' ends, and no others
         raise Unsendable("A header holds what no header may hold.")
     return Lines(text)
 
@@ -89,16 +90,15 @@ def lines(headers: Iterable[tuple[str, str]]) -> Lines:
 class Incoming:
     """An answer: its head, and its body as it comes. Close it, or its connection is not used again."""
 
-    __slots__ = ("_connection", "_give_back", "_headers", "fields", "status")
+    __slots__ = ("_connection", "_headers", "_is_closed", "fields", "named", "status")
 
-    def __init__(
-        self, status: int, fields: Fields, connection: "_Connection", give_back: Callable[["_Connection"], None]
-    ) -> None:
+    def __init__(self, status: int, fields: Fields, named: dict[bytes, bytes], connection: "_Connection") -> None:
         self.status = status
         self.fields = fields
+        self.named = named
         self._headers: CIMultiDictProxy[str] | None = None
         self._connection = connection
-        self._give_back = give_back
+        self._is_closed = False
 
     @property
     def headers(self) -> CIMultiDictProxy[str]:
@@ -118,12 +118,9 @@ class Incoming:
 
     def close(self) -> None:
         """Give the connection back if all was said on both sides, else close it."""
-        give_back, self._give_back = self._give_back, _nothing
-        give_back(self._connection)
-
-
-def _nothing(_connection: "_Connection") -> None:
-    """What is left to do after it was done."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._connection.pool.take_back(self._connection)
 
 
 class Client:
@@ -131,12 +128,12 @@ class Client:
 
     def __init__(self, resolve: Resolve) -> None:
         self._resolve = resolve
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._tls = ssl.create_default_context()
         self._kept: dict[Host, deque[_Connection]] = {}
         self._all: set[_Connection] = set()
         self._unwritten: list[tuple[_Connection, bytes]] = []
-        self._look = self._loop.call_later(_LOOK_EVERY, self._look_around)
+        self._look = self.loop.call_later(_LOOK_EVERY, self._look_around)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -163,31 +160,21 @@ class Client:
         connection = self._take(host)
         if connection is not None:
             try:
-                return await self._exchange(connection, method, head, is_chunked, body)
+                return await connection.exchange(method, head, body, is_chunked=is_chunked)
             except BrokenOff:
                 if not connection.was_stale or method not in _REPEATABLE or isinstance(body, AsyncIterator):
                     raise
         connection = await self._connect(host)
-        return await self._exchange(connection, method, head, is_chunked, body)
+        return await connection.exchange(method, head, body, is_chunked=is_chunked)
 
-    async def _exchange(
-        self, connection: "_Connection", method: str, head: bytes, is_chunked: bool, body: Body
-    ) -> Incoming:
-        try:
-            status, fields = await connection.exchange(method, head, body, is_chunked=is_chunked)
-        except BaseException:
-            connection.abort(BrokenOff("The exchange was given up."))
-            raise
-        return Incoming(status, fields, connection, self._give_back)
-
-    def _write_soon(self, connection: "_Connection", request: bytes) -> None:
+    def write_soon(self, connection: "_Connection", request: bytes) -> None:
         """Write a request with the others of this turn of the loop.
 
         A write wakes the other side, which costs more than the write where that sleeps; written one after the other,
         a turn's requests find it awake from the second on.
         """
         if not self._unwritten:
-            self._loop.call_soon(self._write_all)
+            self.loop.call_soon(self._write_all)
         self._unwritten.append((connection, request))
 
     def _write_all(self) -> None:
@@ -203,7 +190,8 @@ class Client:
                 return connection
         return None
 
-    def _give_back(self, connection: "_Connection") -> None:
+    def take_back(self, connection: "_Connection") -> None:
+        """Keep a connection for the next exchange, unless this one was not ended properly."""
         kept = self._kept.get(connection.host)
         if kept is None:
             kept = self._kept[connection.host] = deque()
@@ -212,6 +200,10 @@ class Client:
             kept.append(connection)
         else:
             connection.abort(BrokenOff("The answer was not read to its end."))
+
+    def forget(self, connection: "_Connection") -> None:
+        """Note that a connection is lost."""
+        self._all.discard(connection)
 
     async def _connect(self, host: Host) -> "_Connection":
         try:
@@ -231,12 +223,12 @@ class Client:
             for family, address in await self._resolve(host.name, host.port)
         ]
         connected = await aiohappyeyeballs.start_connection(
-            places, happy_eyeballs_delay=0.25, interleave=1, loop=self._loop
+            places, happy_eyeballs_delay=0.25, interleave=1, loop=self.loop
         )
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         is_tls = host.scheme == "https"
-        _, connection = await self._loop.create_connection(
-            lambda: _Connection(host, self._loop, self._write_soon, self._all.discard),
+        _, connection = await self.loop.create_connection(
+            lambda: _Connection(self, host),
             sock=connected,
             ssl=self._tls if is_tls else None,
             server_hostname=host.name if is_tls else None,
@@ -245,7 +237,7 @@ class Client:
 
     def _look_around(self) -> None:
         """Close what was kept for long, and end what was silent for long: one timer serves all connections."""
-        now = self._loop.time()
+        now = self.loop.time()
         for host, kept in list(self._kept.items()):
             while kept and not (kept[0].is_idle and kept[0].quiet_since > now - KEPT_SECONDS):
                 kept.popleft().abort(BrokenOff("The connection was kept long enough."))
@@ -254,7 +246,7 @@ class Client:
         for connection in list(self._all):
             if connection.waits and connection.quiet_since < now - SILENT_SECONDS:
                 connection.abort(TimeoutError(f"Nothing came for {SILENT_SECONDS} seconds."))
-        self._look = self._loop.call_later(_LOOK_EVERY, self._look_around)
+        self._look = self.loop.call_later(_LOOK_EVERY, self._look_around)
 
 
 def _head(
@@ -287,17 +279,10 @@ def _authority(host: Host) -> str:
 class _Connection(asyncio.Protocol):
     """One connection, and the exchange that is under way on it."""
 
-    def __init__(
-        self,
-        host: Host,
-        loop: asyncio.AbstractEventLoop,
-        write_soon: Callable[["_Connection", bytes], None],
-        on_lost: Callable[["_Connection"], None],
-    ) -> None:
+    def __init__(self, pool: Client, host: Host) -> None:
+        self.pool = pool
         self.host = host
-        self._loop = loop
-        self._write_soon = write_soon
-        self._on_lost = on_lost
+        self._loop = pool.loop
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._error: BaseException | None = None
@@ -313,7 +298,7 @@ class _Connection(asyncio.Protocol):
 
     def _begin(self, method: str) -> None:
         self._method = method
-        self._head: asyncio.Future[tuple[int, Fields]] | None = None
+        self._head: asyncio.Future[Incoming] | None = None
         self._more: asyncio.Future[None] | None = None
         self._fields: Fields = []
         self._chunks: list[bytes] = []
@@ -352,21 +337,22 @@ class _Connection(asyncio.Protocol):
 
     # The exchange.
 
-    async def exchange(self, method: str, head: bytes, body: Body, *, is_chunked: bool) -> tuple[int, Fields]:
-        """Send a request, and return the answer's status and headers once they are here."""
+    async def exchange(self, method: str, head: bytes, body: Body, *, is_chunked: bool) -> Incoming:
+        """Send a request, and return the answer once its head is here. Closes if that is not to be."""
         assert self._transport, "the pool gives out open connections"
         was_used, self._was_used = self._was_used, True
         self._begin(method)
         self._head = self._loop.create_future()
         if body is None or isinstance(body, bytes):
-            self._write_soon(self, head + body if body else head)
+            self.pool.write_soon(self, head + body if body else head)
         else:
             self._transport.write(head)
             self._sending = self._loop.create_task(self._send(body, is_chunked))
         try:
             return await self._head
-        except BrokenOff:
-            self.was_stale = was_used and not self._head_size
+        except BaseException as error:
+            self.was_stale = isinstance(error, BrokenOff) and was_used and not self._head_size
+            self.abort(BrokenOff("The exchange was given up."))
             raise
 
     def write(self, request: bytes) -> None:
@@ -485,7 +471,7 @@ class _Connection(asyncio.Protocol):
             self._is_usable = False
             self._end()
         self._fail(exc if isinstance(exc, ssl.SSLError) else BrokenOff("The other side hung up."))
-        self._on_lost(self)
+        self.pool.forget(self)
 
     def _fail(self, error: BaseException) -> None:
         if self._error is None:
@@ -519,8 +505,8 @@ class _Connection(asyncio.Protocol):
         if 100 <= status < 200:
             self._fields, self._head_size = [], 0
             return
-        told = dict(self._fields)
-        has_coding, length = b"transfer-encoding" in told, told.get(b"content-length", b"")
+        named = dict(reversed(self._fields))
+        has_coding, length = b"transfer-encoding" in named, named.get(b"content-length", b"")
         self._has_head = True
         self._is_usable = self._parser.should_keep_alive()
         self._length = int(length) if length.isdigit() and not has_coding else None
@@ -529,7 +515,7 @@ class _Connection(asyncio.Protocol):
             self._parser = httptools.HttpResponseParser(self)  # the old one would wait for a body
             self._end()
         if self._head is not None and not self._head.done():
-            self._head.set_result((status, self._fields))
+            self._head.set_result(Incoming(status, self._fields, named, self))
 
     def on_body(self, body: bytes) -> None:
         """Keep a piece of the body."""

@@ -61,17 +61,18 @@ class Answer:
 class Stream:
     """An answer whose body is still on its way. Close it when done, or its connection is not used again."""
 
-    __slots__ = ("_incoming", "fields", "rest", "status")
+    __slots__ = ("_incoming", "fields", "named", "rest", "status")
 
     def __init__(self, incoming: http1.Incoming) -> None:
         self._incoming = incoming
         self.status = incoming.status
         self.fields = incoming.fields
+        self.named = incoming.named
         self.rest = incoming.rest
 
     @property
     def headers(self) -> CIMultiDictProxy[str]:
-        """The headers as text, by name; `fields` are the same as they came, which costs less."""
+        """The headers as text; `fields` are the same as they came, `named` the first of each name, and cost less."""
         return self._incoming.headers
 
     async def chunks(self) -> AsyncIterator[bytes]:

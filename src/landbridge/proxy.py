@@ -6,8 +6,8 @@ is followed without it.
 
 import re
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 from cachetools import TTLCache
@@ -18,7 +18,7 @@ from landbridge.catalog import Catalog, Manifest
 from landbridge.clock import Clock
 from landbridge.connections.tokens import Opened, Tokens
 from landbridge.errors import InvalidRequest, OutboundRefused, ProviderBusy, ProviderFailed, TokenRenewed
-from landbridge.outbound import LONGEST_WAIT, Outbound, Stream, retry_after
+from landbridge.outbound import LONGEST_WAIT, Lines, Outbound, Stream, lines, retry_after
 from landbridge.settings import Settings
 from landbridge.telemetry import Metrics
 
@@ -28,6 +28,7 @@ LONGEST_PATH = 8 << 10
 """Bytes of path and query that are forwarded; Microsoft takes no longer ones."""
 
 _MOST_HOPS = 5
+_OURS = frozenset({"authorization", "user-agent"})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _ABSOLUTE = re.compile(r"^(https?):/{1,2}([a-z0-9.-]+(?::[0-9]{1,5})?)(/[^#]*)?$", re.IGNORECASE)
 _LOOKS_ABSOLUTE = re.compile(r"^[a-z][a-z0-9+.-]*:/", re.IGNORECASE)
@@ -47,12 +48,16 @@ class Pauses:
         self._metrics = metrics
         self._until: TTLCache[str, datetime] = TTLCache(maxsize=20_000, ttl=LONGEST_WAIT.total_seconds())
         self._first: TTLCache[str, tuple[str, datetime]] = TTLCache(maxsize=5_000, ttl=LONGEST_WAIT.total_seconds())
+        self._last: datetime | None = None  # when the last of them ends; most of the time there is none
 
     def check(self, opened: Opened) -> None:
         """Raise `ProviderBusy` while a pause lasts."""
-        if not self._until:
+        if self._last is None:
             return
         now = self._clock.now()
+        if self._last <= now:
+            self._last = None
+            return
         for key in (opened.connection_id, _tenant(opened)):
             until = self._until.get(key)
             if until is not None and until > now:
@@ -62,6 +67,7 @@ class Pauses:
         """Remember that the provider asked this connection to wait."""
         now, tenant = self._clock.now(), _tenant(opened)
         until = now + wait
+        self._last = max(until, self._last or until)
         self._until[opened.connection_id] = until
         self._metrics.throttled.labels("connection").inc()
         first, first_until = self._first.get(tenant, (opened.connection_id, until))
@@ -72,8 +78,7 @@ class Pauses:
             self._first[tenant] = (opened.connection_id, until)
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """A request to a provider's API. `path` is percent-encoded as it came, with its query; or a URL of that API."""
 
     method: str
@@ -100,6 +105,7 @@ class Proxy:
         self._outbound = outbound
         self._api_urls: Mapping[str, str] = {"microsoft": settings.microsoft_graph_url}
         self._user_agent = settings.user_agent
+        self._user_agent_line = lines({"User-Agent": settings.user_agent})
         self._clock = clock
         self._pauses = Pauses(clock, metrics)
 
@@ -136,10 +142,11 @@ class Proxy:
         return await self._outbound.open(outgoing.method, outgoing.path, headers, outgoing.body)
 
     async def _call(self, url: str, opened: Opened, outgoing: Outgoing) -> Stream:
-        headers = outgoing.headers.copy()
-        headers.popall("Authorization", None)
-        headers["User-Agent"] = self._user_agent
-        return await self._outbound.open(outgoing.method, url, headers, outgoing.body, opened.authorization)
+        headers = outgoing.headers
+        if "Authorization" in headers or "User-Agent" in headers:
+            headers = CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in _OURS)
+        ours = Lines(opened.authorization + self._user_agent_line)
+        return await self._outbound.open(outgoing.method, url, headers, outgoing.body, ours)
 
     async def _once_more(self, url: str, opened: Opened, outgoing: Outgoing, refused: Stream) -> tuple[Opened, Stream]:
         """Return a new token and the answer to a second try with it, or what there was if there is no newer token."""

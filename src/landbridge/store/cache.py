@@ -65,7 +65,7 @@ class Cache(Generic[Value]):
     def get(self, scope: str, key: Hashable = None) -> Value | None:
         """Return what is kept, or None."""
         kept = self._scopes.get(scope)
-        return kept.get(key) if kept else None
+        return kept.get(key) if kept is not None else None
 
     async def read(self, scope: str, load: Callable[[], Awaitable[Value]], key: Hashable = None) -> Value:
         """Return what is kept, else what `load` reads, and keep that.

@@ -6,6 +6,7 @@ so, and that it may read, but the request is not carried out.
 
 import re
 import secrets
+from collections.abc import Awaitable
 from itertools import chain
 from typing import Any
 from urllib.parse import urlsplit
@@ -73,8 +74,11 @@ class Gate:
         answer = _Answer(send, origin)
         try:
             _check_head(scope)
-            if project and origin and await self._is_preflight_or_stranger(scope, named, answer, project):
-                return
+            if project and origin:
+                if scope["method"] == "OPTIONS" and b"access-control-request-method" in named:
+                    await answer.preflight(named.get(b"access-control-request-headers", b""))
+                    return
+                await self._check_origin(project, origin.decode("latin-1"), scope["path"])
             if route:
                 await self._proxied(scope, route, named, receive, answer)
             else:
@@ -94,25 +98,16 @@ class Gate:
                 return {**scope, "path": path, "raw_path": raw}
         return scope
 
-    async def _is_preflight_or_stranger(
-        self, scope: Any, named: dict[bytes, bytes], answer: "_Answer", project_id: str
-    ) -> bool:
-        """Answer a preflight, and return whether the request has been answered; raise for a stranger's page."""
-        if scope["method"] == "OPTIONS" and named.get(b"access-control-request-method"):
-            await answer.preflight(named.get(b"access-control-request-headers", b""))
-            return True
-        origin = named[b"origin"].decode("latin-1")
-        if origin not in self._own_origins:
-            refused = OriginForbidden if scope["path"].endswith("/mcp") else OriginNotAllowed
-            await self._check_origin(project_id, origin, refused)
-        return False
-
-    async def _check_origin(self, project_id: str, origin: str, refused: type[OriginNotAllowed]) -> None:
+    async def _check_origin(self, project_id: str, origin: str, path: str) -> None:
+        """Raise for a stranger's page."""
+        if origin in self._own_origins:
+            return
         try:
             facts = await self._rooms.projects.facts(project_id)
         except NotFound:
             return  # the route says so itself
         if origin not in facts.allowed_origins:
+            refused = OriginForbidden if path.endswith("/mcp") else OriginNotAllowed
             raise refused(f"This project does not allow pages of {origin[:200]}.")
 
 
@@ -124,12 +119,13 @@ class _Answer:
         self._cors: Headers = _cors(origin) if origin else []
         self._started = False
 
-    async def __call__(self, message: Any) -> None:
+    def __call__(self, message: Any) -> Awaitable[None]:  # no coroutine of its own: this is called for every piece
         if message["type"] == "http.response.start":
             self._started = True
             if self._cors:
                 message = {**message, "headers": [*message["headers"], *self._cors]}
-        await self.send(message)
+        sent: Awaitable[None] = self.send(message)
+        return sent
 
     async def preflight(self, asked: bytes) -> None:
         """Let the browser go on: who may really call is decided when it does."""

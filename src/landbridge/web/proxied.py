@@ -19,7 +19,7 @@ from landbridge.access import bearer
 from landbridge.errors import InvalidRequest, LandbridgeError
 from landbridge.outbound import Stream
 from landbridge.proxy import Body, Outgoing
-from landbridge.web.answers import Headers, by_name
+from landbridge.web.answers import Headers
 from landbridge.web.rooms import Rooms
 
 ROUTE = re.compile(rb"^/projects/([^/]{1,64})/sdk/proxy/([^/?]{1,64})(?:/(.*))?$", re.DOTALL)
@@ -84,10 +84,7 @@ class Proxied:
 
     def __init__(self, rooms: Rooms) -> None:
         self._rooms = rooms
-        self._in_flight = 0
-        rooms.metrics.proxy_in_flight.set_function(lambda: self._in_flight)
-        self._seconds = rooms.metrics.proxy_seconds
-        self._counted: dict[int, Any] = {}  # the counters by status, looked up once; Any: prometheus' child type
+        self._counted = rooms.metrics.proxied
 
     async def __call__(
         self,
@@ -99,7 +96,7 @@ class Proxied:
     ) -> None:
         """Answer one request, whose path `ROUTE` matched and whose headers are `named`; raise what the gate answers."""
         began = time.perf_counter()
-        self._in_flight += 1
+        self._counted.in_flight += 1
         status = 500
         try:
             status = await self._answer(scope, route, named, receive, send)
@@ -109,15 +106,8 @@ class Proxied:
             status = error.status
             raise
         finally:
-            self._in_flight -= 1
-            self._seconds.observe(time.perf_counter() - began)
-            self._count(status)
-
-    def _count(self, status: int) -> None:
-        counter = self._counted.get(status)
-        if counter is None:
-            counter = self._counted[status] = self._rooms.metrics.proxy_requests.labels(str(status))
-        counter.inc()
+            self._counted.in_flight -= 1
+            self._counted.note(status, time.perf_counter() - began)
 
     async def _answer(
         self, scope: Any, route: re.Match[bytes], named: dict[bytes, bytes], receive: Any, send: Any
@@ -132,11 +122,10 @@ class Proxied:
             _settle_content_type(outgoing)
         answer = await self._rooms.proxy.send(caller, integration, _text(named, b"x-paragon-credential"), outgoing)
         try:
-            told = by_name(answer.fields)
-            if scope["method"] == "HEAD" or _is_short(told):
-                return await _return(answer, told, send, is_plain=is_raw or scope["method"] == "HEAD")
+            if scope["method"] == "HEAD" or _is_short(answer.named):
+                return await _return(answer, send, is_plain=is_raw or scope["method"] == "HEAD")
             async with _while_caller_listens(receive):
-                return await _return(answer, told, send, is_plain=is_raw)
+                return await _return(answer, send, is_plain=is_raw)
         finally:
             answer.close()
 
@@ -170,8 +159,12 @@ def _forwarded(headers: Headers, named: dict[bytes, bytes], is_raw: bool) -> CIM
 
 def _nominated(headers: Headers) -> frozenset[bytes]:
     """Return the names of the headers that are this connection's own affair (RFC 9110 §7.6.1)."""
-    values = [value for name, value in headers if name == b"connection"]
-    return frozenset(map(bytes.strip, b",".join(values).lower().split(b",")))
+    return _names(b",".join([value for name, value in headers if name == b"connection"]))
+
+
+@lru_cache(maxsize=100)
+def _names(value: bytes) -> frozenset[bytes]:
+    return frozenset(map(bytes.strip, value.lower().split(b",")))
 
 
 @lru_cache(maxsize=1000)
@@ -245,8 +238,9 @@ def _settle_content_type(outgoing: Outgoing) -> None:
         outgoing.headers["Content-Type"] = "application/json"
 
 
-async def _return(answer: Stream, told: dict[bytes, bytes], send: Any, *, is_plain: bool) -> int:
+async def _return(answer: Stream, send: Any, *, is_plain: bool) -> int:
     """Send the provider's answer on, in an envelope unless it is to stay plain, and return its status."""
+    told = answer.named
     headers, length = _returned(answer.fields, told), told.get(b"content-length")
     if is_plain or (answer.status < 400 and not _is_whole_json(answer.status, told)):
         if length is not None and answer.status not in {204, 304}:  # there it says how long a body would have been
@@ -289,6 +283,7 @@ async def _stream(answer: Stream, send: Any, headers: Headers, opening: bytes = 
     if rest is not None:  # as most are: the whole answer is one write
         await send({"type": "http.response.body", "body": opening + rest + closing if rest else b""})
         return
+    await send({"type": "http.response.body", "body": b"", "more_body": True})  # the head goes now, whenever the body
     async for chunk in answer.chunks():
         await send({"type": "http.response.body", "body": opening + chunk, "more_body": True})
         opening = b""

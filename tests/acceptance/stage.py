@@ -187,12 +187,16 @@ class Landbridge:
         *,
         port: int = 0,
         public: Mapping[str, str] | None = None,
+        works: bool = False,
         **settings: str,
     ) -> AsyncIterator[Self]:
-        """Run one, at one origin but for what `public` gives its own, by the SDK's names and `PUBLIC_URL`."""
+        """Run one, at one origin but for what `public` gives its own, by the SDK's names and `PUBLIC_URL`.
+
+        It has a worker only if it `works`.
+        """
         public, log = public or {}, data_dir / f"{uuid4().hex}.log"
         async with running(
-            *("landbridge", "serve", "--json", "--no-worker", "--port", str(port)),
+            *("landbridge", "serve", "--json", "--port", str(port), *(() if works else ("--no-worker",))),
             log=log,
             LANDBRIDGE_DATA_DIR=str(data_dir),
             LANDBRIDGE_MICROSOFT_LOGIN_URL=sandbox.login_url,

@@ -76,9 +76,12 @@ class Crew:
 
     async def waiting(self) -> list[RunRow]:
         """Return the runs of the project that wait for their time."""
+        return [row for row in await self.runs() if row.state == WAITING]
+
+    async def runs(self) -> list[RunRow]:
+        """Return the runs of the project, newest first."""
         async with self.place.house.database.read() as tx:
-            wanted = Filter(self.project, states=(WAITING,))
-            return await history.page(tx, wanted, limit=100, beyond=None)
+            return await history.page(tx, Filter(self.project), limit=100, beyond=None)
 
     hour = timedelta(hours=1)
 

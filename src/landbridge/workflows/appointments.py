@@ -7,6 +7,7 @@ follow from it. Starting a run and moving its appointment is one transaction: of
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 import structlog
@@ -67,8 +68,8 @@ class Appointments:
     async def keep(self) -> int:
         """Start what is due, and return how many runs that were."""
         started = 0
-        while found := await self._due():
-            kept = [await self._kept(row, party) for row, party in found]
+        while found := await self._due(now := self._clock.now()):
+            kept = [await self._kept(row, party, now) for row, party in found]
             async with self._database.begin() as tx:
                 runs = []
                 for one in kept:
@@ -93,13 +94,12 @@ class Appointments:
                 await store.put(tx, [_first(deployed, party, now) for party in parties])
         return len(parties)
 
-    async def _due(self) -> list[tuple[AppointmentRow, Party]]:
-        now = self._clock.now()
+    async def _due(self, now: datetime) -> list[tuple[AppointmentRow, Party]]:
         async with self._database.read() as tx:
             return await store.due(tx, now, most=_AT_ONCE) if await store.is_any_due(tx, now) else []
 
-    async def _kept(self, row: AppointmentRow, party: Party) -> _Kept:
-        now, project_id = self._clock.now(), party.connection.project_id
+    async def _kept(self, row: AppointmentRow, party: Party, now: datetime) -> _Kept:
+        project_id = party.connection.project_id
         deployed = {one.workflow.id: one for one in await self._deployments.deployed(project_id)}.get(row.workflow_id)
         if deployed is None or not deployed.is_on(party.configuration):
             return _Kept(row, is_gone=True)
@@ -107,8 +107,8 @@ class Appointments:
         match deployed.plan.workflow.trigger:
             case SchedulerTrigger() as trigger:
                 cron, due = _cron(trigger, party.user), row.due_at or now
-                run = self._at(deployed, party, cron.latest(due, now)) if is_ready else None
-                return _Kept(row, deployed.version.id, run, cron.next_after(now))
+                run = self._at(deployed, party, _latest(cron, due, now)) if is_ready else None
+                return _Kept(row, deployed.version.id, run, _next_after(cron, now))
             case IntegrationEnabledTrigger():
                 if not is_ready or missing_settings(deployed, party.configuration):
                     return _Kept(row, deployed.version.id, due_at=now + LOOK_AGAIN)
@@ -129,7 +129,7 @@ class Appointments:
 
 def _first(deployed: Deployed, party: Party, now: datetime) -> AppointmentRow:
     trigger = deployed.plan.workflow.trigger
-    due = _cron(trigger, party.user).next_after(now) if isinstance(trigger, SchedulerTrigger) else now
+    due = _next_after(_cron(trigger, party.user), now) if isinstance(trigger, SchedulerTrigger) else now
     return AppointmentRow(deployed.workflow.id, party.configuration.id, deployed.version.id, due)
 
 
@@ -137,7 +137,13 @@ def _cron(trigger: SchedulerTrigger, user: UserRow) -> Cron:
     """Return a schedule in the user's time zone; in UTC if their metadata has none that there is."""
     try:
         zone = resolve(trigger.timezone, {"user": {"id": user.user_id, "metadata": user.meta}})
-        return Cron.parse(trigger.cron, str(zone))
+        return _parsed(trigger.cron, str(zone))
     except LandbridgeError as error:
         log.warning("a schedule is kept in UTC", project=user.project_id, user=user.user_id, reason=error.message)
-        return Cron.parse(trigger.cron)
+        return _parsed(trigger.cron, "UTC")
+
+
+# Many are due at the same time, by the same few schedules.
+_parsed = lru_cache(1000)(Cron.parse)
+_next_after = lru_cache(1000)(Cron.next_after)
+_latest = lru_cache(1000)(Cron.latest)

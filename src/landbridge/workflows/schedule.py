@@ -147,6 +147,8 @@ class Cron:
 
         It halves the time between them, so that what was missed in a year costs little more than in an hour.
         """
+        if self.next_after(since) > until:
+            return since
         while until - since >= _SECOND:
             middle = since + (until - since) / 2
             if (due := self.next_after(middle)) <= until:

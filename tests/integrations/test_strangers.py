@@ -81,8 +81,13 @@ GET    /api/v1/projects/{project_id}/workflows/{workflow_id}/versions
 POST   /api/v1/projects/{project_id}/workflows/{workflow_id}/versions/{number}/restore
 GET    /api/v1/projects/{project_id}/runs
 GET    /api/v1/projects/{project_id}/runs/{run_id}
+GET    /api/v1/projects/{project_id}/runs/{run_id}/entries
 POST   /api/v1/projects/{project_id}/runs/{run_id}/cancel
 POST   /api/v1/projects/{project_id}/runs/{run_id}/replay                {"version": "same"}
+GET    /projects/{project_id}/task-history/workflow-executions
+GET    /projects/{project_id}/task-history/workflow-executions/{execution_id}
+GET    /projects/{project_id}/task-history/workflow-executions/{execution_id}/step-executions/{step_id}
+POST   /projects/{project_id}/task-history/workflow-executions/{execution_id}/replay
 GET    /api/v1/projects/{project_id}/events
 PUT    /api/v1/projects/{project_id}/events/{event}                     {"example": {"x": 1}}
 DELETE /api/v1/projects/{project_id}/events/{event}
@@ -183,6 +188,9 @@ async def victim(landbridge: Place) -> Victim:
     return Victim(person, {**ids, "api_key_id": row.id}, key)
 
 
+_RUN = {"run_id": "run", "execution_id": "run", "step_id": "step"}
+
+
 async def workflow_of(landbridge: Place, project: str) -> dict[str, str]:
     deployments = landbridge.house.deployments
     definition = {"name": "Ours", "trigger": {"type": "appEvent", "event": "Ours"}}
@@ -190,7 +198,7 @@ async def workflow_of(landbridge: Place, project: str) -> dict[str, str]:
     await deployments.put_secret(project, "OURS", "a secret of ours")
     workflow = await deployments.create(project, Workflow.parse(definition))
     await deployments.deploy(project, workflow.id)
-    return {"workflow_id": workflow.id, "number": "1", "run_id": "run", "event": "Ours", "secret": "OURS"}
+    return {"workflow_id": workflow.id, "number": "1", **_RUN, "event": "Ours", "secret": "OURS"}
 
 
 async def test_every_route_is_in_a_table_above(landbridge: Place) -> None:

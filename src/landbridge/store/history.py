@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import and_, func, or_, select
 
 from landbridge.store.database import Transaction
-from landbridge.store.runs import RunRow
+from landbridge.store.runs import WAITING, RunRow
 from landbridge.store.tables import run_steps, runs, values_of
 
 
@@ -31,13 +31,16 @@ class StepRow:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which runs are asked for; fan-out items are not among them, but with their parents."""
+    """Which runs are asked for; what other runs started is not among them, but with its parent."""
 
     project_id: str
     workflow_id: str | None = None
     user_id: str | None = None
     integration: str | None = None
     states: tuple[str, ...] = ()
+    for_children: bool | None = None
+    """Of those that wait, only those that do so for runs that they started, or only the others."""
+
     after: datetime | None = None
     before: datetime | None = None
     trace_id: str | None = None
@@ -56,15 +59,32 @@ async def steps_of(tx: Transaction, run_id: str) -> list[StepRow]:
     return [StepRow(**row._mapping) for row in await tx.execute(wanted)]
 
 
+async def step_of(tx: Transaction, run_id: str, step: str) -> StepRow | None:
+    """Return what became of one step."""
+    wanted = select(run_steps).where(run_steps.c.run_id == run_id, run_steps.c.step == step)
+    found = (await tx.execute(wanted)).one_or_none()
+    return StepRow(**found._mapping) if found else None
+
+
 async def page(
-    tx: Transaction, wanted: Filter, *, limit: int, offset: int = 0, ascending: bool = False, beyond: str | None = None
+    tx: Transaction,
+    wanted: Filter,
+    *,
+    limit: int,
+    offset: int = 0,
+    ascending: bool = False,
+    beyond: tuple[datetime, str] | None = None,
 ) -> list[RunRow]:
-    """Return runs, newest first unless `ascending`; `beyond` is the run that the page before ended with."""
+    """Return runs, newest first unless `ascending`.
+
+    `beyond` is when the last run of the page before was created, and its id: that run itself may be gone by now.
+    """
     created, id_ = runs.c.created_at, runs.c.id
     query = select(runs).where(_matches(wanted))
-    if beyond and (last := (await tx.execute(select(created).where(id_ == beyond))).scalar_one_or_none()):
-        later = or_(created > last, and_(created == last, id_ > beyond))
-        earlier = or_(created < last, and_(created == last, id_ < beyond))
+    if beyond:
+        last, last_id = beyond
+        later = or_(created > last, and_(created == last, id_ > last_id))
+        earlier = or_(created < last, and_(created == last, id_ < last_id))
         query = query.where(later if ascending else earlier)
     order = (created, id_) if ascending else (created.desc(), id_.desc())
     return [RunRow(**row._mapping) for row in await tx.execute(query.order_by(*order).limit(limit).offset(offset))]
@@ -74,6 +94,19 @@ async def count(tx: Transaction, wanted: Filter) -> int:
     """Return how many runs there are of that kind."""
     number: int = (await tx.execute(select(func.count()).select_from(runs).where(_matches(wanted)))).scalar_one()
     return number
+
+
+async def entries(
+    tx: Transaction, parent_id: str, *, step: str | None, limit: int, beyond: tuple[str, int] | None
+) -> list[RunRow]:
+    """Return the runs that a run started, by step and index. `beyond` is where the page before ended."""
+    step_, index = runs.c.parent_step, runs.c.item_index
+    query = select(runs).where(runs.c.parent_id == parent_id)
+    if step is not None:
+        query = query.where(step_ == step)
+    if beyond:
+        query = query.where(or_(step_ > beyond[0], and_(step_ == beyond[0], index > beyond[1])))
+    return [RunRow(**row._mapping) for row in await tx.execute(query.order_by(step_, index).limit(limit))]
 
 
 def _matches(wanted: Filter) -> Any:  # Any: an expression over the columns
@@ -88,6 +121,9 @@ def _matches(wanted: Filter) -> Any:  # Any: an expression over the columns
             conditions.append(column == value)
     if wanted.states:
         conditions.append(runs.c.state.in_(wanted.states))
+    if wanted.for_children is not None:
+        waits = (runs.c.waits_for == "children") if wanted.for_children else (runs.c.waits_for != "children")
+        conditions.append(or_(runs.c.state != WAITING, waits))
     if wanted.after:
         conditions.append(runs.c.created_at >= wanted.after)
     if wanted.before:

@@ -9,8 +9,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 
-from landbridge.access import Operator, Reach, bearer
-from landbridge.web import flows
+from landbridge.access import Operator, Reach
+from landbridge.web import executions, flows
+from landbridge.web.forms import operator_of
 from landbridge.web.rooms import Rooms
 from landbridge.web.shapes import (
     ApiKeyIn,
@@ -33,10 +34,7 @@ def router(rooms: Rooms) -> APIRouter:
     """Return the routes of the management API."""
 
     async def operator(request: Request) -> Operator:
-        found = await rooms.access.operator(bearer(request.headers.get("authorization")))
-        if project_id := request.path_params.get("project_id"):
-            found.must_manage(project_id)
-        return found
+        return await operator_of(rooms, request)
 
     routes = APIRouter(prefix="/api/v1", dependencies=[Depends(operator)])
     _add_project_routes(routes, rooms, operator)
@@ -44,6 +42,7 @@ def router(rooms: Rooms) -> APIRouter:
     _add_integration_routes(routes, rooms)
     _add_user_routes(routes, rooms)
     flows.add_routes(routes, rooms)
+    executions.add_routes(routes, rooms)
     return routes
 
 

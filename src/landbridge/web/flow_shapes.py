@@ -69,7 +69,10 @@ class ProblemOut(BaseModel):
 
 
 class RunOut(BaseModel):
-    """A run. `waits_for` and `due_at` say what it waits for, and until when."""
+    """A run. `waits_for` and `due_at` say what it waits for, and until when.
+
+    A run that a step of another one started has that one's id and step, and is the `item_index`th of its entries.
+    """
 
     id: str
     workflow_id: str
@@ -80,6 +83,9 @@ class RunOut(BaseModel):
     trigger: str
     trace_id: str
     replay_of: str | None
+    parent_id: str | None
+    parent_step: str | None
+    item_index: int | None
     state: str
     waits_for: str | None
     due_at: datetime | None
@@ -117,15 +123,16 @@ class StepOut(BaseModel):
 
 
 class RunDetails(RunOut):
-    """A run with its steps."""
+    """A run with what started it, and its steps."""
 
+    input: Any = None
     steps: list[StepOut] = []
 
     @classmethod
-    def of_steps(cls, row: RunRow, steps: Sequence[StepRow]) -> Self:
-        """Return a run with what became of its steps."""
+    def of_steps(cls, row: RunRow, given: JsonValue, steps: Sequence[StepRow]) -> Self:
+        """Return a run with what its trigger gave and what became of its steps."""
         shown = [StepOut.model_validate(step, from_attributes=True) for step in steps]
-        return cls.of(row).model_copy(update={"steps": shown})
+        return cls.of(row).model_copy(update={"input": given, "steps": shown})
 
 
 class ReplayIn(Given):

@@ -1,20 +1,12 @@
-"""The management API of workflows: their drafts and versions, their runs, and what they refer to."""
+"""The management API of workflows: their drafts and versions, and what they refer to."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 
 from landbridge.errors import InvalidRequest
-from landbridge.store import history
-from landbridge.store.history import Filter
 from landbridge.web.flow_shapes import (
     EventIn,
     EventOut,
     ProblemOut,
-    ReplayIn,
-    RunDetails,
-    RunOut,
-    RunPage,
     SecretIn,
     VersionOut,
     WorkflowChange,
@@ -37,7 +29,6 @@ def add_routes(routes: APIRouter, rooms: Rooms) -> None:
     """Add the routes to the management API, whose router knows who may call."""
     _add_workflow_routes(routes, rooms)
     _add_version_routes(routes, rooms)
-    _add_run_routes(routes, rooms)
     _add_event_routes(routes, rooms)
     _add_secret_routes(routes, rooms)
 
@@ -120,46 +111,6 @@ def _add_version_routes(routes: APIRouter, rooms: Rooms) -> None:
     async def restore_version(project_id: str, workflow_id: str, number: int) -> WorkflowOut:
         """Make an earlier version the draft again."""
         return WorkflowOut.of(await rooms.deployments.restore(project_id, workflow_id, number))
-
-
-def _add_run_routes(routes: APIRouter, rooms: Rooms) -> None:
-    base = "/projects/{project_id}/runs"
-
-    @routes.get(base, tags=["runs"])
-    async def list_runs(
-        project_id: str,
-        workflow_id: str | None = None,
-        user_id: str | None = None,
-        state: Annotated[list[str] | None, Query(max_length=10)] = None,
-        trace_id: str | None = None,
-        cursor: str | None = None,
-        limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    ) -> RunPage:
-        """A project's runs, newest first; `next_cursor` of a page leads to the one after it."""
-        await rooms.projects.get(project_id)
-        wanted = Filter(project_id, workflow_id, user_id, states=tuple(state or ()), trace_id=trace_id)
-        async with rooms.database.read() as tx:
-            rows = await history.page(tx, wanted, limit=limit + 1, beyond=cursor)
-        more = len(rows) > limit
-        return RunPage(runs=[RunOut.of(row) for row in rows[:limit]], next_cursor=rows[limit - 1].id if more else None)
-
-    @routes.get(base + "/{run_id}", tags=["runs"])
-    async def get_run(project_id: str, run_id: str) -> RunDetails:
-        """One run with what its steps were given and gave, without secrets."""
-        row = await rooms.runs.get(project_id, run_id)
-        async with rooms.database.read() as tx:
-            return RunDetails.of_steps(row, await history.steps_of(tx, row.id))
-
-    @routes.post(base + "/{run_id}/cancel", tags=["runs"])
-    async def cancel_run(project_id: str, run_id: str) -> RunOut:
-        """End a run: at once if it waits, else before its next step."""
-        await rooms.runs.cancel(project_id, run_id)
-        return RunOut.of(await rooms.runs.get(project_id, run_id))
-
-    @routes.post(base + "/{run_id}/replay", status_code=201, tags=["runs"])
-    async def replay_run(project_id: str, run_id: str, given: ReplayIn) -> RunOut:
-        """Run again what a run did, from the start or from a step, in the same version or the deployed one."""
-        return RunOut.of(await rooms.runs.replay(project_id, run_id, version=given.version, step=given.step))
 
 
 def _add_event_routes(routes: APIRouter, rooms: Rooms) -> None:

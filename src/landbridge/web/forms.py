@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
-from landbridge.access import Caller, bearer
+from landbridge.access import Caller, Operator, bearer
 from landbridge.errors import InvalidRequest
 from landbridge.web.rooms import Rooms
 
@@ -21,6 +21,14 @@ async def caller_of(rooms: Rooms, request: Request, *, for_tools: bool = False) 
     """
     token = bearer(request.headers.get("authorization"))
     return await rooms.access.user(request.path_params["project_id"], token, for_tools=for_tools)
+
+
+async def operator_of(rooms: Rooms, request: Request) -> Operator:
+    """Return the operator that calls; one of another project may not manage the one that the path names."""
+    found = await rooms.access.operator(bearer(request.headers.get("authorization")))
+    if project_id := request.path_params.get("project_id"):
+        found.must_manage(project_id)
+    return found
 
 
 async def json_object(request: Request) -> dict[str, Any]:

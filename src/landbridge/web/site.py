@@ -10,7 +10,7 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 
 from landbridge import __version__
 from landbridge.errors import InvalidRequest, LandbridgeError, NotFound, TooLarge
-from landbridge.web import agents, api, oauth, sdk, tools, triggers
+from landbridge.web import agents, api, oauth, sdk, task_history, tools, triggers
 from landbridge.web.answers import error_answer
 from landbridge.web.forms import referring_origin
 from landbridge.web.gate import Gate
@@ -36,6 +36,7 @@ def build(rooms: Rooms) -> Gate:
         triggers.router(rooms),
         oauth.router(rooms),
         api.router(rooms),
+        task_history.router(rooms),
     ):
         framework.include_router(router)
     _add_portal(framework, rooms)

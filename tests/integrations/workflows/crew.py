@@ -11,7 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 from tests.integrations.landbridge import Place, eventually
-from tests.integrations.person import Person
+from tests.integrations.person import Answer, Person
 
 from landbridge.access import Caller
 from landbridge.app import worker_of
@@ -82,6 +82,20 @@ class Crew:
         """Return the runs of the project, newest first."""
         async with self.place.house.database.read() as tx:
             return await history.page(tx, Filter(self.project), limit=100, beyond=None)
+
+    async def operate(self, method: str, path: str, **options: Any) -> Answer:  # Any: the HTTP client's options
+        """Return the answer to whoever manages the project; `path` is that below the project's."""
+        _, key = await self.place.house.projects.create_api_key("Operator", self.project)
+        base = "" if path.startswith("/task-history") else "/api/v1"
+        return await self.person.send(
+            method, f"{base}/projects/{self.project}{path}", headers={"Authorization": f"Bearer {key}"}, **options
+        )
+
+    async def shown(self, path: str) -> Any:  # Any: JSON
+        """Return what an operator is shown."""
+        answer = await self.operate("GET", path)
+        assert answer.status == 200, answer.body
+        return answer.json
 
     hour = timedelta(hours=1)
 

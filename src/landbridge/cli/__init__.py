@@ -1,6 +1,6 @@
 """The terminal's way in. Every command takes `--json`."""
 
-from landbridge.cli import authoring, service, tenants
+from landbridge.cli import authoring, flows, service, tenants
 from landbridge.cli.terminal import fail
 from landbridge.errors import LandbridgeError
 
@@ -13,6 +13,10 @@ cli.add_typer(tenants.integrations, name="integrations")
 cli.add_typer(tenants.users, name="users")
 cli.add_typer(tenants.connections, name="connections")
 cli.command("new-integration")(authoring.new_integration)
+cli.add_typer(flows.workflows, name="workflows")
+cli.add_typer(flows.runs, name="runs")
+cli.add_typer(flows.secrets, name="secrets")
+cli.add_typer(flows.events, name="events")
 
 
 def main() -> None:

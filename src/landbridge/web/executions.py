@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Annotated, Final, TypeVar
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, JsonValue, TypeAdapter
+from pydantic import AwareDatetime, TypeAdapter
 
 from landbridge.errors import InvalidRequest
 from landbridge.store import history
@@ -13,8 +13,6 @@ from landbridge.store.history import Filter
 from landbridge.store.runs import RunRow
 from landbridge.web.flow_shapes import ReplayIn, RunDetails, RunOut, RunPage
 from landbridge.web.rooms import Rooms
-from landbridge.workflows.history import shown
-from landbridge.workflows.runs import FAN_OUT
 
 Limit = Annotated[int, Query(ge=1, le=200)]
 Cursor = Annotated[str | None, Query(max_length=1000)]
@@ -79,7 +77,7 @@ def _add_single(routes: APIRouter, rooms: Rooms) -> None:
         """One run with what its steps were given and gave, without secrets."""
         row = await rooms.runs.get(project_id, run_id)
         async with rooms.database.read() as tx:
-            return RunDetails.of_steps(row, given_to(rooms, row), await history.steps_of(tx, row.id))
+            return RunDetails.of_steps(row, rooms.runs.given_to(row), await history.steps_of(tx, row.id))
 
     @routes.post(base + "/cancel", tags=["runs"])
     async def cancel_run(project_id: str, run_id: str) -> RunOut:
@@ -91,13 +89,6 @@ def _add_single(routes: APIRouter, rooms: Rooms) -> None:
     async def replay_run(project_id: str, run_id: str, given: ReplayIn) -> RunOut:
         """Run again what a run did, from the start or from a step, in the same version or the deployed one."""
         return RunOut.of(await rooms.runs.replay(project_id, run_id, version=given.version, step=given.step))
-
-
-def given_to(rooms: Rooms, row: RunRow) -> JsonValue:
-    """Return what a run's trigger gave, or the entry of a fan-out that it is about, without secrets."""
-    given = rooms.sealing.open(row, row.sealed_input)
-    value: JsonValue = shown(given.get("item" if row.trigger == FAN_OUT else "trigger"), frozenset())
-    return value
 
 
 def _page(rows: list[RunRow], limit: int, kind: TypeAdapter[Place], place: Callable[[RunRow], Place]) -> RunPage:

@@ -2,7 +2,6 @@
 
 from fastapi import APIRouter, Request
 
-from landbridge.errors import InvalidRequest
 from landbridge.web.flow_shapes import (
     EventIn,
     EventOut,
@@ -127,8 +126,6 @@ def _add_event_routes(routes: APIRouter, rooms: Rooms) -> None:
     async def put_event(project_id: str, event: str, given: EventIn) -> None:
         """Add an app event, or change it."""
         await rooms.projects.get(project_id)
-        if not 0 < len(event) <= 200:
-            raise InvalidRequest("An app event's name has 1 to 200 characters.")
         await rooms.deployments.put_event(project_id, event, given.example, given.json_schema)
 
     @routes.delete(base + "/{event}", status_code=204, tags=["events"])
@@ -150,8 +147,6 @@ def _add_secret_routes(routes: APIRouter, rooms: Rooms) -> None:
     async def put_secret(project_id: str, secret: str, given: SecretIn) -> None:
         """Keep a secret, which definitions refer to as `{{ secrets.NAME }}`."""
         await rooms.projects.get(project_id)
-        if not secret.isidentifier() or len(secret) > 200:
-            raise InvalidRequest("A secret's name has letters, digits and `_`, and does not begin with a digit.")
         await rooms.deployments.put_secret(project_id, secret, given.value.get_secret_value())
 
     @routes.delete(base + "/{secret}", status_code=204, tags=["secrets"])

@@ -19,7 +19,6 @@ from landbridge.errors import NotFound
 from landbridge.store import history, runs
 from landbridge.store.history import Filter, StepRow
 from landbridge.store.runs import RunRow
-from landbridge.web.executions import given_to
 from landbridge.web.forms import operator_of
 from landbridge.web.rooms import Rooms
 from landbridge.workflows.branching import RUN_WORKFLOW
@@ -153,7 +152,7 @@ def _status(state: str, waits_for: str | None) -> Status:
 def _trigger_of(rooms: Rooms, row: RunRow) -> StepRow:
     """Return what started the run as if it were a step."""
     at = row.created_at
-    given = given_to(rooms, row)
+    given = rooms.runs.given_to(row)
     return StepRow(row.id, _TRIGGER, -1, row.trigger, runs.SUCCEEDED, 1, at, at, output=given)
 
 

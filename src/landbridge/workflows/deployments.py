@@ -26,6 +26,7 @@ from landbridge.workflows.plan import Plan
 
 _PLANS = 500
 _PROJECTS = 1000
+_LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
@@ -195,6 +196,8 @@ class Deployments:
 
     async def put_event(self, project_id: str, name: str, example: JsonValue, schema: dict[str, Any] | None) -> None:
         """Add or change an app event. `schema` is a JSON Schema that what is reported must fit, or None."""
+        if not 0 < len(name) <= _LONGEST_NAME:
+            raise InvalidRequest(f"An app event's name has 1 to {_LONGEST_NAME} characters.")
         row = EventRow(str(uuid4()), project_id, name, example, schema, self._clock.now())
         async with self._database.begin() as tx:
             await store.put_event(tx, row)
@@ -212,6 +215,8 @@ class Deployments:
 
     async def put_secret(self, project_id: str, name: str, value: str) -> None:
         """Keep a secret that definitions refer to as `{{ secrets.NAME }}`; nobody can read it back."""
+        if not name.isidentifier() or len(name) > _LONGEST_NAME:
+            raise InvalidRequest("A secret's name has letters, digits and `_`, and does not begin with a digit.")
         id_ = str(uuid4())
         sealed = self._vault.seal(value.encode(), identity("project_secrets", project_id, id_))
         async with self._database.begin() as tx:

@@ -20,6 +20,7 @@ from landbridge.store.runs import QUEUED, RunRow
 from landbridge.store.sealed import identity
 from landbridge.vault import Vault
 from landbridge.workflows.deployments import Deployed, Deployments
+from landbridge.workflows.history import shown
 from landbridge.workflows.scope import Json
 
 _NAMESPACE = UUID("5d5a4a3c-6f55-4b27-9a62-3d2f0c8f0b11")
@@ -88,6 +89,12 @@ class Runs:
         if row is None or row.project_id != project_id:
             raise NotFound("This project has no such run.")
         return row
+
+    def given_to(self, row: RunRow) -> JsonValue:
+        """Return what a run's trigger gave, or the entry of a fan-out that it is about, as people may read it."""
+        given = self._sealing.open(row, row.sealed_input)
+        value: JsonValue = shown(given.get("item" if row.trigger == FAN_OUT else "trigger"), frozenset())
+        return value
 
     async def cancel(self, project_id: str, run_id: str) -> None:
         """End a run with all that it started: at once if it waits, else before its next step.
@@ -163,6 +170,7 @@ class Runs:
             is_cancelling=False,
             tasks=0,
             error=None,
+            is_cleared=False,
             sealed_input=self._sealing.seal(old.project_id, run_id, given),
             sealed_carry=self._sealing.seal(old.project_id, run_id, carry) if carry is not None else None,
             sealed_output=None,

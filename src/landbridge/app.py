@@ -6,6 +6,7 @@ import gc
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from importlib import import_module
 from importlib.resources import files
@@ -45,6 +46,7 @@ from landbridge.workflows.effects import Effects
 from landbridge.workflows.jail import Jail
 from landbridge.workflows.legs import Legs
 from landbridge.workflows.requests import Requests
+from landbridge.workflows.retention import Retention
 from landbridge.workflows.runs import Runs, Sealing
 from landbridge.workflows.triggers import Triggers
 
@@ -228,7 +230,10 @@ async def _work(settings: Settings, supervised: bool) -> None:
 
 def worker_of(house: House, jail: Jail) -> Worker:
     """Return what does the background work, its functions in that jail."""
-    return Worker(house.database, house.tokens, house.files, agenda_of(house, jail), house.appointments, house.clock)
+    kept = timedelta(days=house.settings.history_days)
+    retention = Retention(house.database, house.workbench, house.clock, kept)
+    agenda = agenda_of(house, jail)
+    return Worker(house.database, house.tokens, house.files, agenda, house.appointments, retention, house.clock)
 
 
 def agenda_of(house: House, jail: Jail) -> Agenda:

@@ -97,6 +97,9 @@ class Settings(BaseSettings):
     runs_per_connection: int = Field(
         default=10, ge=1, description="Runs on one connection that are worked on at a time, by all workers together."
     )
+    history_days: int = Field(
+        default=90, ge=2, le=36_500, description="Days for which it is kept what became of a run that is over."
+    )
     worker: bool = Field(default=True, description="Whether `serve` runs a worker child for background work.")
 
     @model_validator(mode="before")

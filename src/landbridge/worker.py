@@ -15,6 +15,7 @@ from landbridge.store import checkpoints, projects, sign_ins
 from landbridge.store.database import Database
 from landbridge.workflows.agenda import Agenda
 from landbridge.workflows.appointments import Appointments
+from landbridge.workflows.retention import Retention
 
 log = structlog.get_logger(__name__)
 
@@ -37,13 +38,21 @@ class Worker:
     """
 
     def __init__(
-        self, database: Database, tokens: Tokens, files: Files, agenda: Agenda, appointments: Appointments, clock: Clock
+        self,
+        database: Database,
+        tokens: Tokens,
+        files: Files,
+        agenda: Agenda,
+        appointments: Appointments,
+        retention: Retention,
+        clock: Clock,
     ) -> None:
         self._database = database
         self._tokens = tokens
         self._files = files
         self._agenda = agenda
         self._appointments = appointments
+        self._retention = retention
         self._clock = clock
 
     async def run(self) -> None:
@@ -55,6 +64,7 @@ class Worker:
             tasks.create_task(every(KEEP_EVERY, self._appointments.keep, self._clock))
             tasks.create_task(every(REFRESH_EVERY, self._refresh, self._clock))
             tasks.create_task(every(CLEAN_EVERY, self.clean, self._clock))
+            tasks.create_task(every(CLEAN_EVERY, self._retention.clear, self._clock))
 
     async def _refresh(self) -> None:
         if refreshed := await self._tokens.renew_due():

@@ -23,6 +23,7 @@ OVER = (SUCCEEDED, FAILED, CANCELLED)
 
 _CLAIMS = 0x72756E73  # serialises claims on PostgreSQL, so that limits hold between workers
 _LOOKED_THROUGH = 8
+_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class RunRow:
     sealed_output: bytes | None = None
     sealed_response: bytes | None = None
     error: dict[str, Any] | None = None  # Any: JSON
+    is_cleared: bool = False
     started_at: datetime | None = None
     finished_at: datetime | None = None
 
@@ -245,13 +247,34 @@ async def responses(tx: Transaction, run_ids: Iterable[str]) -> list[RunRow]:
     return [RunRow(**row._mapping) for row in found]
 
 
-async def delete_finished(tx: Transaction, before: datetime, *, most: int) -> list[RunRow]:
-    """Delete up to `most` runs that were over before an instant, with their history, and return them."""
-    old = select(runs).where(runs.c.finished_at < before, runs.c.parent_id.is_(None)).limit(most)
-    found = [RunRow(**row._mapping) for row in await tx.execute(old)]
-    if found:
-        await tx.execute(delete(runs).where(runs.c.id.in_([row.id for row in found])))
-    return found
+async def uncleared(tx: Transaction, before: datetime, *, most: int) -> list[RunRow]:
+    """Return runs that were over before an instant, whose files and checkpoints are still there, the oldest first."""
+    over = and_(runs.c.is_cleared.is_(False), runs.c.finished_at < before, runs.c.parent_id.is_(None))
+    found = await tx.execute(select(runs).where(over).order_by(runs.c.finished_at).limit(most))
+    return [RunRow(**row._mapping) for row in found]
+
+
+async def mark_cleared(tx: Transaction, run_ids: Sequence[str]) -> None:
+    """Note that the files and checkpoints of runs are gone."""
+    await tx.execute(update(runs).where(runs.c.id.in_(run_ids)).values(is_cleared=True))
+
+
+async def delete_finished(tx: Transaction, before: datetime, *, most: int) -> int:
+    """Delete up to `most` cleared runs that were over before an instant, with what they started and all history.
+
+    Returns how many were deleted, without those that they started.
+    """
+    old = and_(runs.c.is_cleared.is_(True), runs.c.finished_at < before, runs.c.parent_id.is_(None))
+    found = list((await tx.execute(select(runs.c.id).where(old).order_by(runs.c.finished_at).limit(most))).scalars())
+    generation = found
+    while generation:
+        started: list[str] = []
+        for first in range(0, len(generation), _AT_ONCE):
+            some = generation[first : first + _AT_ONCE]
+            started += (await tx.execute(select(runs.c.id).where(runs.c.parent_id.in_(some)))).scalars()
+            await tx.execute(delete(runs).where(runs.c.id.in_(some)))
+        generation = started
+    return len(found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -326,6 +326,7 @@ runs = Table(
     Column("sealed_output", LargeBinary, nullable=True),
     Column("sealed_response", LargeBinary, nullable=True),
     Column("error", JSON, nullable=True),
+    Column("is_cleared", Boolean, nullable=False, server_default=false()),
     _instant("created_at"),
     _instant("started_at", nullable=True),
     _instant("finished_at", nullable=True),
@@ -334,7 +335,7 @@ runs = Table(
     Index(None, "workflow_id", "created_at"),
     Index(None, "parent_id", "parent_step", "item_index"),
     Index(None, "worker_id"),
-    Index(None, "finished_at"),
+    Index(None, "is_cleared", "finished_at"),
 )
 
 run_steps = Table(

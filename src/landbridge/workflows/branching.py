@@ -96,6 +96,7 @@ def _child(parent: RunRow, step: str, index: int, now: datetime, **changes: Any)
         sealed_output=None,
         sealed_response=None,
         error=None,
+        is_cleared=False,
         created_at=now,
         started_at=None,
         finished_at=None,

@@ -173,9 +173,12 @@ async def end_leg(tx: Transaction, row: RunRow, **changes: Any) -> bool:  # Any:
     return await tx.change(update(runs).where(_claimed(row)).values(**changes)) == 1
 
 
-async def hold(tx: Transaction, row: RunRow) -> bool:
-    """Return whether the row is still as it was claimed, and let nobody change it until the end."""
-    return (await tx.execute(select(literal(1)).where(_claimed(row)).with_for_update())).first() is not None
+async def held(tx: Transaction, rows: Sequence[RunRow]) -> set[str]:
+    """Return which of some rows are still as they were claimed, and let nobody change those until the end."""
+    claimed = {(row.id, row.leg, row.worker_id) for row in rows}
+    columns = select(runs.c.id, runs.c.leg, runs.c.worker_id)
+    wanted = columns.where(runs.c.id.in_([row.id for row in rows]), runs.c.state == RUNNING).with_for_update()
+    return {row.id for row in await tx.execute(wanted.order_by(runs.c.id)) if tuple(row) in claimed}
 
 
 async def take_over(tx: Transaction, row: RunRow, worker_id: str) -> bool:

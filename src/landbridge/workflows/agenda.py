@@ -31,6 +31,9 @@ BEAT_EVERY: Final = timedelta(seconds=1)
 DEAD_AFTER: Final = timedelta(seconds=5)
 """How long a worker may be silent, by its observer's own clock, before its runs are another's."""
 
+SHOW_EVERY: Final = timedelta(milliseconds=500)
+"""How often people are shown what steps of long legs gave, and which are under way; at no cost if none are."""
+
 FORGET_EVERY: Final = timedelta(minutes=1)
 JOURNAL_KEPT: Final = timedelta(minutes=10)
 """How long the journal of a leg stays once the leg has ended; what it led to is in the run's row."""
@@ -84,6 +87,7 @@ class Agenda:
                 tasks.create_task(self._claiming())
                 tasks.create_task(self._repeatedly(BEAT_EVERY, self._beat))
                 tasks.create_task(self._repeatedly(BEAT_EVERY, self._look_after_others))
+                tasks.create_task(self._repeatedly(SHOW_EVERY, self._legs.show))
                 tasks.create_task(self._repeatedly(FORGET_EVERY, self._forget))
         finally:
             await self._leave()

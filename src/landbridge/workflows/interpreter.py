@@ -110,6 +110,7 @@ class Walk:
     is_cancelled: Callable[[], bool]
     clock: Clock
     records: dict[str, StepRecord] = field(default_factory=dict)
+    current: StepRecord | None = None
     tasks: int = 0
     answer: tuple[ResponseStep, JsonValue] | None = None
 
@@ -178,7 +179,11 @@ class Walk:
 
         async def effect() -> JsonValue:
             began = self.clock.now()
-            outcome = await self.perform(step, given, attempt, pauses, token)
+            self.current = self._under_way(step, attempt, began)
+            try:
+                outcome = await self.perform(step, given, attempt, pauses, token)
+            finally:
+                self.current = None
             return as_json(outcome) | {"began": began.isoformat(), "ended": self.clock.now().isoformat()}
 
         return cast("Json", await self.journal.step(f"{step.id}#{attempt}", effect))
@@ -282,6 +287,20 @@ class Walk:
     def _fail(self, step: Step, error: Json) -> NoReturn:
         self._note(step, runs.FAILED, error=error)
         raise _Ended(Over(runs.FAILED, error={"step": step.id, **error}))
+
+    def _under_way(self, step: EffectStep, attempt: int, began: datetime) -> StepRecord:
+        return StepRecord(
+            step=step.id,
+            type=step.type,
+            position=self.plan.positions[step.id],
+            state=runs.RUNNING,
+            attempts=attempt,
+            began=began,
+            ended=None,
+            given=partial(resolve, self.plan.templates[step.id], self._masked),
+            output=None,
+            error=None,
+        )
 
     def _record(self, step: EffectStep, kept: Json, attempt: int) -> None:
         """Note what became of an effect. What it was given is resolved anew, with masks where secrets were."""

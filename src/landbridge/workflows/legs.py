@@ -19,6 +19,7 @@ from landbridge.errors import LandbridgeError, NotFound, StoreFailed
 from landbridge.store import history as history_store
 from landbridge.store import runs as store
 from landbridge.store.database import Database, Transaction
+from landbridge.store.history import StepRow
 from landbridge.store.runs import RunRow
 from landbridge.workflows.branching import Branching
 from landbridge.workflows.definition import ResponseStep, RunWorkflowStep, Step
@@ -33,6 +34,7 @@ from landbridge.workflows.scope import Item, Json, Scope
 log = structlog.get_logger(__name__)
 
 _SCOPES: Final = 200
+_LONG: Final = timedelta(milliseconds=250)
 _WAIT_FOR_DATABASE = timedelta(milliseconds=500)
 _T = TypeVar("_T")
 
@@ -45,6 +47,28 @@ class _Opened:
     plan: Plan
     scope: Scope
     carry: Json
+
+
+@dataclass
+class _UnderWay:
+    """A leg that is being walked, and what of it people can read already."""
+
+    row: RunRow
+    walk: Walk
+    began: datetime
+    shown: tuple[object, ...] = ()
+
+    @property
+    def told(self) -> tuple[object, ...]:
+        """What there is to read, to be compared with what was."""
+        current = self.walk.current
+        return (len(self.walk.records), current and current.step, current and current.attempts)
+
+    def rows(self) -> list[StepRow]:
+        """Return what there is to read."""
+        records = self.walk.records | ({self.walk.current.step: self.walk.current} if self.walk.current else {})
+        secrets = frozenset(self.walk.secrets.values())
+        return [record.row(self.row.id, secrets) for record in records.values()]
 
 
 class Legs:
@@ -66,6 +90,7 @@ class Legs:
         self._branching = Branching(sealing, deployments)
         self._clock = clock
         self._is_cancelled = is_cancelled
+        self._under_way: dict[str, _UnderWay] = {}
         self._outer: LRUCache[tuple[str, int], tuple[Plan, Scope, Json]] = LRUCache(_SCOPES)
 
     async def walk(self, row: RunRow, journal: Journal) -> None:
@@ -89,7 +114,26 @@ class Legs:
             is_cancelled=partial(self._is_cancelled, row.id),
             clock=self._clock,
         )
-        await self._write(row, walk, await walk.to_its_end(self._result(opened)))
+        self._under_way[row.id] = under_way = _UnderWay(row, walk, self._clock.now())
+        try:
+            outcome = await walk.to_its_end(self._result(opened))
+        finally:
+            if self._under_way.get(row.id) is under_way:
+                del self._under_way[row.id]
+        await self._write(row, walk, outcome)
+
+    async def show(self) -> None:
+        """Write what people read of legs that take long: what their steps gave so far, and which one is under way."""
+        before = self._clock.now() - _LONG
+        news = [one for one in self._under_way.values() if one.began < before and one.shown != one.told]
+        if not news:
+            return
+        tellings = [(one, one.told, one.rows()) for one in news]
+        async with self._database.begin() as tx:
+            held = await store.held(tx, [one.row for one in news])
+            await history_store.put_steps(tx, [row for _, _, rows in tellings for row in rows if row.run_id in held])
+        for one, told_, _ in tellings:
+            one.shown = told_
 
     async def give_up(self, row: RunRow) -> None:
         """Fail a run whose leg met a defect of ours; its log says which."""

@@ -6,10 +6,11 @@ import asyncio
 from urllib.parse import quote, urlsplit
 
 import pytest
+from tests.integrations.peer import Asked, peer
 from tests.integrations.workflows.crew import Crew
 
 from landbridge.store import runs as store
-from landbridge.store.runs import WAITING
+from landbridge.store.runs import RUNNING, SUCCEEDED, WAITING
 from landbridge.store.tables import runs as runs_table
 
 NOTHING = "{name: Nothing, trigger: {type: request}, steps: []}"
@@ -220,6 +221,37 @@ async def test_a_parent_that_waits_for_its_entries_executes(crew: Crew) -> None:
     (shown,) = (await crew.shown(f"{EXECUTIONS}?status=EXECUTING"))["workflowExecutions"]
     assert (shown["id"], shown["status"]) == (run.id, "EXECUTING")
     assert (await crew.shown(f"{EXECUTIONS}?status=DELAYED"))["total"] == 0
+
+
+async def test_steps_under_way_and_those_before_them_are_shown_while_the_run_goes_on(crew: Crew) -> None:
+    may_answer = asyncio.Event()
+
+    async def hold(asked: Asked) -> None:
+        await may_answer.wait()
+        await asked.answer(200, b'{"done": true}')
+
+    async with peer() as slow:
+        slow.script = hold
+        definition = """
+name: Call somebody slow
+trigger: {type: request}
+steps:
+  - {id: first, type: function, code: "def run(parameters): return 1"}
+  - {id: call, type: request, method: GET, url: "%s/slow"}
+"""
+        run = await crew.start(await crew.deploy(definition % slow.url))
+
+        async def is_shown() -> bool:
+            return bool(await crew.steps(run.id))
+
+        await crew.until(is_shown)
+        shown = await crew.shown(f"/runs/{run.id}")
+        assert [(step["step"], step["state"]) for step in shown["steps"]] == [("first", SUCCEEDED), ("call", RUNNING)]
+        assert shown["steps"][1]["input"]["url"] == f"{slow.url}/slow"
+        assert (await crew.shown(f"{EXECUTIONS}/{run.id}"))["stepExecutions"][-1]["status"] == "EXECUTING"
+        may_answer.set()
+        assert (await crew.ended(run.id)).state == SUCCEEDED
+    assert [step.state for step in (await crew.steps(run.id)).values()] == [SUCCEEDED, SUCCEEDED]
 
 
 async def _is_in(crew: Crew, run_id: str, state: str, waits_for: str | None = None) -> bool:

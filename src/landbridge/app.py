@@ -131,7 +131,7 @@ def _build(settings: Settings, clock: Clock, database: Database, vault: Vault, o
     actions = gather_actions(catalog)
     deployments = Deployments(database, vault, actions, clock)
     sealing = Sealing(vault)
-    runs = Runs(database, sealing, deployments, clock)
+    runs = Runs(database, sealing, deployments, files_of_runs, clock)
     return House(
         settings=settings,
         clock=clock,

@@ -28,7 +28,7 @@ import obstore
 from cachetools import LRUCache
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from pydantic.alias_generators import to_camel
 
 from landbridge.disk import settle
@@ -146,7 +146,7 @@ class Files:
             async for page in obstore.list(self._store):
                 old = [found["path"] for found in page if found["last_modified"] < before]
                 if old:
-                    await obstore.delete_async(self._store, old)
+                    await _delete(self._store, old)
                 swept += len(old)
         return swept
 
@@ -203,12 +203,37 @@ class RunFiles:
 
     def open(self, file: File) -> Contents:
         """Return the contents behind a File's id, or raise `FileUnknown`; the rest of the File is not believed."""
+        if found := self._contents(file.id):
+            return found
+        raise FileUnknown(f"The file “{file.name[:100]}” is not one of this run's.")
+
+    def _contents(self, id_: object) -> Contents | None:
         try:
-            sealed = base64.urlsafe_b64decode(file.id)
+            sealed = base64.urlsafe_b64decode(str(id_))
             path, size, sha256 = json.loads(self._vault.open(sealed, self._identity))
         except (ValueError, VaultFailed):
-            raise FileUnknown(f"The file “{file.name[:100]}” is not one of this run's.") from None
+            return None
         return Contents(size, sha256, self._store, path)
+
+    async def adopt(self, value: JsonValue, other: "RunFiles") -> JsonValue:
+        """Return JSON with copies of another run's files in place of what opens only there.
+
+        Raises `FileUnknown` if contents are gone by now.
+        """
+        if isinstance(value, list):
+            return [await self.adopt(inner, other) for inner in value]
+        if not isinstance(value, dict):
+            return value
+        if {"id", "sha256", "size"} <= value.keys() and (contents := other._contents(value["id"])):
+            return {**value, "id": await self._copy(contents)}
+        return {name: await self.adopt(inner, other) for name, inner in value.items()}
+
+    async def _copy(self, contents: Contents) -> str:
+        path = f"{self._folder}/{secrets.token_hex(16)}"
+        with _translated():
+            await obstore.copy_async(self._store, contents._path, path)
+        await self._settle(path)
+        return self._seal(path, contents.size, contents.sha256)
 
     async def receive(self, value: object) -> File:
         """Return the File that a JSON value means: one of this run's, or a new one with the value's own contents.
@@ -256,14 +281,14 @@ class RunFiles:
                 if kept > most or one["last_modified"] < before:
                     doomed.append(one["path"])
             if doomed:
-                await obstore.delete_async(self._store, doomed)
+                await _delete(self._store, doomed)
 
     async def clear(self) -> None:
         """Delete all contents of the run; their ids open nothing from then on."""
         self._settled.pop(self._folder, None)
         with _translated():
             async for page in obstore.list(self._store, prefix=self._folder):
-                await obstore.delete_async(self._store, [found["path"] for found in page])
+                await _delete(self._store, [found["path"] for found in page])
 
     def _seal(self, path: str, size: int, sha256: str) -> str:
         sealed = self._vault.seal(json.dumps([path, size, sha256]).encode(), self._identity)
@@ -301,6 +326,16 @@ class _Digest:
     def _add(self, chunks: list[bytes]) -> None:
         for chunk in chunks:
             self._digest.update(chunk)
+
+
+async def _delete(store: ObjectStore, paths: list[str]) -> None:
+    """Delete contents; what somebody else deletes at the same moment is gone as well."""
+    try:
+        await obstore.delete_async(store, paths)
+    except FileNotFoundError:
+        for path in paths:
+            with contextlib.suppress(FileNotFoundError):
+                await obstore.delete_async(store, path)
 
 
 async def _one(chunk: bytes) -> AsyncIterator[bytes]:

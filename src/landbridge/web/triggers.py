@@ -19,8 +19,8 @@ from landbridge.store.runs import RunRow
 from landbridge.web.forms import caller_of, json_object
 from landbridge.web.rooms import Rooms
 from landbridge.web.uploads import received
-from landbridge.workflows.branching import root_id
-from landbridge.workflows.runs import Sealing
+from landbridge.workflows.runs import Sealing, root_id
+from landbridge.workflows.traces import HEADER
 from landbridge.workflows.triggers import Incoming, Which
 
 LONGEST_WAIT: Final = timedelta(seconds=55)
@@ -47,7 +47,7 @@ def router(rooms: Rooms) -> APIRouter:
         async with rooms.triggers.ready(caller, workflow_id, _which(request)) as ready:
             row = await rooms.triggers.request(ready, await _incoming(request, ready.files))
         if not ready.deployed.plan.answers:
-            return JSONResponse({"workflowExecutionId": row.id}, 202)
+            return JSONResponse({"workflowExecutionId": row.id}, 202, headers=_marks(row))
         return await _answered(rooms, answers, row)
 
     @routes.post("/projects/{project_id}/sdk/events/trigger")
@@ -57,8 +57,10 @@ def router(rooms: Rooms) -> APIRouter:
         name, payload = body.get("name"), body.get("payload", {})
         if not isinstance(name, str) or not isinstance(payload, dict):
             raise InvalidRequest("An app event is `{name, payload}`: a text, and an object.")
-        begun = await rooms.triggers.event(caller, name, payload, _which(request))
-        return JSONResponse({"workflowExecutionIds": [row.id for row in begun]}, 201)
+        trace = request.headers.get(HEADER)
+        begun = await rooms.triggers.event(caller, name, payload, _which(request), trace)
+        marks = {"X-Landbridge-Trace": begun[0].trace_id} if begun else {}
+        return JSONResponse({"workflowExecutionIds": [row.id for row in begun]}, 201, headers=marks)
 
     @routes.post("/projects/{project_id}/sdk/workflows/{workflow_id}")
     async def switch_on(request: Request, workflow_id: str) -> JSONResponse:
@@ -71,6 +73,11 @@ def router(rooms: Rooms) -> APIRouter:
         return JSONResponse({})
 
     return routes
+
+
+def _marks(row: RunRow) -> dict[str, str]:
+    """Return the headers by which the caller finds the run again, and what it led to."""
+    return {"X-Landbridge-Run": row.id, "X-Landbridge-Trace": row.trace_id}
 
 
 def _which(request: Request) -> Which:
@@ -95,13 +102,13 @@ async def _answered(rooms: Rooms, answers: "Answers", row: RunRow) -> Response:
             "workflowId": row.workflow_id,
             "executionId": row.id,
         }
-        return JSONResponse(late, _LATE)
+        return JSONResponse(late, _LATE, headers=_marks(row))
     return _response(answered, rooms.sealing, rooms.files)
 
 
 def _response(row: RunRow, sealing: Sealing, files: Files) -> Response:
     answer = sealing.open(row, row.sealed_response)
-    marks = {"X-Landbridge-Run": row.id}
+    marks = _marks(row)
     if answer is None:
         if row.state != store.SUCCEEDED:
             raise RunFailed("The workflow failed before it answered.", meta={"executionId": row.id, "error": row.error})

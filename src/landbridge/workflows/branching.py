@@ -73,11 +73,6 @@ def child_id(parent_id: str, step: str, index: int) -> str:
     return id_ if len(id_) <= _LONGEST_ID else f"{parent_id.partition(':')[0]}:{uuid5(_NAMESPACE, id_)}:{index}"
 
 
-def root_id(run_id: str) -> str:
-    """Return the run that a run belongs to, however deep it lies: files and checkpoints are that one's."""
-    return run_id.partition(":")[0]
-
-
 def _child(parent: RunRow, step: str, index: int, now: datetime, **changes: Any) -> RunRow:  # Any: columns
     return replace(
         parent,

@@ -16,13 +16,14 @@ from landbridge.errors import LandbridgeError, StepTimedOut
 from landbridge.kit import Actions, Context, Stream, Wait, Workbench
 from landbridge.proxy import Outgoing
 from landbridge.store.runs import RunRow
-from landbridge.workflows.branching import root_id
 from landbridge.workflows.definition import ActionStep, FunctionStep, RequestStep, Workflow
 from landbridge.workflows.interpreter import EffectStep
 from landbridge.workflows.jail import Jail, Limits
 from landbridge.workflows.outcomes import Again, Gave, StepOutcome, after_failure
 from landbridge.workflows.requests import Requests, ResolvedRequest
+from landbridge.workflows.runs import root_id
 from landbridge.workflows.scope import Json
+from landbridge.workflows.traces import HEADER, traceparent
 
 log = structlog.get_logger(__name__)
 
@@ -78,6 +79,9 @@ class Effects:
     async def _request(self, row: RunRow, workflow: Workflow, step: RequestStep, given: Json) -> StepOutcome:
         request = ResolvedRequest.of(step.method, given, timedelta(seconds=step.timeout))
         integration = getattr(step.auth, "integration", None) or workflow.integration
+        if not any(name.lower() == HEADER for name in request.headers):
+            headers = {**request.headers, HEADER: traceparent(row.trace_id, row.id, step.id)}
+            request = replace(request, headers=headers)
         context = self._context(row, workflow, integration, step.id)
 
         async def through(method: str, url: str, headers: CIMultiDict[str], body: _Body) -> Stream:

@@ -12,15 +12,18 @@ from uuid import UUID, uuid4, uuid5
 from pydantic import JsonValue
 
 from landbridge.clock import Clock
-from landbridge.errors import Conflict, NotFound
+from landbridge.errors import Conflict, FileUnknown, NotFound
+from landbridge.files import Files
 from landbridge.store import runs as store
 from landbridge.store.connections import ConfigurationRow, ConnectionRow, UserRow
 from landbridge.store.database import Database
 from landbridge.store.runs import QUEUED, RunRow
 from landbridge.store.sealed import identity
 from landbridge.vault import Vault
+from landbridge.workflows.definition import FanOutStep
 from landbridge.workflows.deployments import Deployed, Deployments
 from landbridge.workflows.history import shown
+from landbridge.workflows.plan import Plan
 from landbridge.workflows.scope import Json
 
 _NAMESPACE = UUID("5d5a4a3c-6f55-4b27-9a62-3d2f0c8f0b11")
@@ -69,10 +72,13 @@ class Sealing:
 class Runs:
     """Begins runs, ends them early, and begins them again."""
 
-    def __init__(self, database: Database, sealing: Sealing, deployments: Deployments, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, sealing: Sealing, deployments: Deployments, files: Files, clock: Clock
+    ) -> None:
         self._database = database
         self._sealing = sealing
         self._deployments = deployments
+        self._files = files
         self._clock = clock
 
     async def start(self, begun: Iterable[tuple[Deployed, Whose, Cause]]) -> list[RunRow]:
@@ -111,7 +117,9 @@ class Runs:
     ) -> RunRow:
         """Run again what a run did, for the same user and cause: from the start, or from a step.
 
-        From a step, what the steps before it gave is taken over as it was. Raises `NotFound`, `Conflict`.
+        From a step, what the steps before it gave is taken over as it was; those of them that gave nothing are done
+        again. Files are copied: a File opens only in its own run. Raises `NotFound`; `Conflict` if the step lies in a
+        fan-out, if the run has not begun, or if files that are needed are no longer kept.
         """
         old = await self.get(project_id, run_id)
         if old.trigger == FAN_OUT:
@@ -119,8 +127,9 @@ class Runs:
         version_id = old.version_id
         if version == "deployed":
             version_id = (await self._deployments.find(project_id, old.workflow_id)).version.id
-        carry = await self._before(old, version_id, step) if step else None
-        new = self._again(old, version_id, carry)
+        plan = await self._deployments.plan(version_id)
+        carry = self._before(old, plan, step) if step else None
+        new = await self._again(old, version_id, carry)
         async with self._database.begin() as tx:
             await store.insert_runs(tx, [new])
         return new
@@ -146,9 +155,9 @@ class Runs:
             sealed_input=self._sealing.seal(workflow.project_id, run_id, _input(deployed, whose, cause)),
         )
 
-    def _again(self, old: RunRow, version_id: str, carry: Json | None) -> RunRow:
+    async def _again(self, old: RunRow, version_id: str, carry: Json | None) -> RunRow:
         run_id, now = str(uuid4()), self._clock.now()
-        given = self._sealing.open(old, old.sealed_input)
+        given, carry = await self._with_files(old, run_id, [self._sealing.open(old, old.sealed_input), carry])
         return replace(
             old,
             id=run_id,
@@ -177,16 +186,36 @@ class Runs:
             sealed_response=None,
         )
 
-    async def _before(self, old: RunRow, version_id: str, step: str) -> Json:
-        """Return what the steps before `step` gave. Raises `NotFound` for a step that the version has not."""
-        plan = await self._deployments.plan(version_id)
+    async def _with_files(self, old: RunRow, run_id: str, value: JsonValue) -> Any:  # Any: JSON
+        """Return a value with copies of the old run's files in it, which the new run can open."""
+        files = self._files.of(old.project_id, run_id)
+        try:
+            return await files.adopt(value, self._files.of(old.project_id, root_id(old.id)))
+        except FileUnknown:
+            await files.clear()
+            raise Conflict("The run cannot be replayed: files that it needs are no longer kept.") from None
+
+    def _before(self, old: RunRow, plan: Plan, step: str) -> Json:
+        """Return what the steps before `step` gave."""
         if step not in plan.positions:
             raise NotFound(f"The workflow has no step “{step[:64]}”. There is: {', '.join(plan.positions)[:500]}.")
+        around = next(around for one, around in plan.workflow.walk() if one.id == step)
+        if outer := next((one.id for one in around if isinstance(one, FanOutStep)), None):
+            raise Conflict(f"The step lies in the fan-out “{outer}”; replay from that one.")
         if old.state == QUEUED:
             raise Conflict("The run has not begun; there is nothing to go on from.")
         carry: Json = self._sealing.open(old, old.sealed_carry) or {}
         before = plan.positions[step]
-        return {name: kept for name, kept in carry.items() if plan.positions.get(name, before) < before}
+        return {
+            name: kept
+            for name, kept in carry.items()
+            if plan.positions.get(name, before) < before and ("output" in kept or "error" in kept)
+        }
+
+
+def root_id(run_id: str) -> str:
+    """Return the run that a run belongs to, however deep it lies: files and checkpoints are that one's."""
+    return run_id.partition(":")[0]
 
 
 def run_id_of(deployed: Deployed, whose: Whose, key: str) -> str:

@@ -25,6 +25,7 @@ from landbridge.workflows.definition import (
 from landbridge.workflows.deployments import Deployed, Deployments, is_on_for, missing_settings
 from landbridge.workflows.runs import Cause, Runs, Whose, run_id_of
 from landbridge.workflows.scope import Json
+from landbridge.workflows.traces import HEADER, trace_of
 
 _EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 _DEEPEST = 100
@@ -105,10 +106,13 @@ class Triggers:
                 "file": _as_json(incoming.file) if incoming.file else None,
             }
         }
-        (row,) = await self._runs.start([(ready.deployed, ready.whose, Cause("request", output, ready.key, ready.key))])
+        cause = Cause("request", output, trace_of(incoming.headers.get(HEADER)), ready.key)
+        (row,) = await self._runs.start([(ready.deployed, ready.whose, cause)])
         return row
 
-    async def event(self, caller: Caller, name: str, payload: Json, which: Which) -> list[RunRow]:
+    async def event(
+        self, caller: Caller, name: str, payload: Json, which: Which, traceparent: str | None = None
+    ) -> list[RunRow]:
         """Start every workflow that an app event starts, for each of the user's configurations that has it on.
 
         Raises `NotFound` for an event that the project has not, `InvalidRequest` for what its schema does not allow.
@@ -118,15 +122,15 @@ class Triggers:
             raise NotFound(
                 f"This project has no app event “{name[:64]}”. There is: {', '.join(events)[:500] or 'none'}."
             )
-        trace = str(uuid4())
+        key, trace = str(uuid4()), trace_of(traceparent)
         begun = []
         for deployed in await self._deployments.deployed(caller.project_id):
             trigger = deployed.plan.workflow.trigger
             if isinstance(trigger, AppEventTrigger) and trigger.event == name:
                 for whose in await self._for_all(caller, deployed, which):
-                    files = self._files.of(caller.project_id, run_id_of(deployed, whose, trace))
+                    files = self._files.of(caller.project_id, run_id_of(deployed, whose, key))
                     output = {"event": await _received(payload, files)}
-                    begun.append((deployed, whose, Cause("appEvent", output, trace, trace)))
+                    begun.append((deployed, whose, Cause("appEvent", output, trace, key)))
         return await self._runs.start(begun)
 
     async def switch(self, caller: Caller, workflow_id: str, which: Which, *, on: bool) -> None:

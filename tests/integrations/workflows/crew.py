@@ -15,7 +15,7 @@ from tests.integrations.person import Answer, Person
 
 from landbridge.access import Caller
 from landbridge.app import worker_of
-from landbridge.store import history
+from landbridge.store import history, runs
 from landbridge.store.history import Filter, StepRow
 from landbridge.store.runs import OVER, WAITING, RunRow
 from landbridge.workflows.definition import Workflow
@@ -54,12 +54,18 @@ class Crew:
         return await self.place.house.access.user(self.project, self.person.token)
 
     async def start(self, deployed: Deployed, trigger: Any = None, key: str | None = None) -> RunRow:
-        cause = Cause("request", trigger or {"request": {"body": {}}}, "trace", key or str(uuid4()))
+        cause = Cause("request", trigger or {"request": {"body": {}}}, uuid4().hex, key or str(uuid4()))
         (row,) = await self.place.house.runs.start([(deployed, await self.whose(), cause)])
         return row
 
     async def row(self, run_id: str) -> RunRow:
         return await self.place.house.runs.get(self.project, run_id)
+
+    async def state(self, run_id: str) -> str | None:
+        """Return the state of a run, or None if it has not been started yet."""
+        async with self.place.house.database.read() as tx:
+            row = await runs.run(tx, run_id)
+        return row.state if row else None
 
     async def output(self, run_id: str) -> Any:
         row = await self.row(run_id)

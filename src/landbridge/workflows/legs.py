@@ -25,6 +25,7 @@ from landbridge.workflows.branching import Branching
 from landbridge.workflows.definition import ResponseStep, RunWorkflowStep, Step
 from landbridge.workflows.deployments import Deployments
 from landbridge.workflows.effects import Effects
+from landbridge.workflows.history import shown
 from landbridge.workflows.interpreter import Branches, Child, Journal, Later, LegOutcome, Over, Walk
 from landbridge.workflows.outcomes import told
 from landbridge.workflows.plan import Plan
@@ -195,6 +196,7 @@ class Legs:
         records = [record.row(row.id, secrets) for record in walk.records.values()] if walk else []
         started = await self._branching.rows(row, outcome, now) if isinstance(outcome, Branches) else []
         changes = self._changes(row, walk, outcome, started, now)
+        changes["error"] = shown(changes.get("error"), secrets)
 
         async def commit() -> None:
             async with self._database.begin() as tx:

@@ -1,0 +1,88 @@
+"""Secrets that go through runs are looked for everywhere that runs write to, in every spelling, and are not found."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.integrations.peer import Asked, peer
+from tests.integrations.test_canaries import contents_of, spellings
+from tests.integrations.workflows.crew import Crew
+
+from landbridge.store.runs import FAILED, SUCCEEDED
+
+SECRET = "canary~Client.Secret-0123456789+abc/def="
+TOKEN = "eyJhbGciOiJub25lIn0.eyJjYW5hcnkiOiJ3b3JrZmxvd3MifQ.c2lnbmF0dXJlLW9mLWEtY2FuYXJ5"
+SIGNED = "https://public.example/a.txt?tempauth=canary-of-a-url-that-needs-no-token-0123456789"
+
+LEAKY = """
+name: Use a secret wherever one may
+trigger: {type: request}
+steps:
+  - id: call
+    type: request
+    method: POST
+    url: "%s/x"
+    params: {key: "{{ secrets.CANARY }}"}
+    headers: {X-Key: "{{ secrets.CANARY }}"}
+    auth: {type: bearer, token: "{{ secrets.CANARY }}"}
+    body: {type: json, value: {inner: ["{{ secrets.CANARY }}"]}}
+  - id: work
+    type: function
+    code: |
+      def run(parameters):
+          print(parameters['key'])
+          return {'again': parameters['key'], 'downloadUrl': parameters['url'], 'long': parameters['key'] * 1000}
+    parameters: {key: "{{ secrets.CANARY }}", url: "{{ steps.call.response.body.uploadUrl }}"}
+  - id: fail
+    type: function
+    code: "def run(parameters): raise ValueError(parameters['key'])"
+    parameters: {key: "{{ secrets.CANARY }}"}
+    %s
+"""
+
+
+async def _echo(asked: Asked) -> None:
+    """Answer with what was sent, and with what else must not be kept."""
+    await asked.read()
+    body = {"given": asked.body.decode(), "sent": asked.header("X-Key"), "token": TOKEN, "note": f"Bearer {TOKEN}"}
+    body |= {"uploadUrl": SIGNED, "@microsoft.graph.downloadUrl": SIGNED}
+    await asked.answer(200, json.dumps(body).encode(), Set_Cookie=TOKEN)
+
+
+@pytest.mark.parametrize("ending", ["", "continueOnError: true"])
+async def test_no_secret_of_a_run_is_written_or_shown_in_any_spelling(
+    crew: Crew, ending: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    await crew.place.house.deployments.put_secret(crew.project, "CANARY", SECRET)
+    async with peer() as echo:
+        echo.script = _echo
+        run = await crew.start(await crew.deploy(LEAKY % (echo.url, ending)))
+        ended = await crew.ended(run.id)
+        assert ended.state == (SUCCEEDED if ending else FAILED)
+        assert SECRET.encode() in echo.asked[0].body
+
+    executions = f"/task-history/workflow-executions/{run.id}"
+    paths = ("/runs", f"/runs/{run.id}", executions, *(f"{executions}/step-executions/{s}" for s in ("call", "work")))
+    places = {path: (await crew.operate("GET", path)).body for path in paths}
+    places["logs"] = caplog.text.encode() + "".join(capfd.readouterr()).encode()
+    folder = crew.place.settings.data_dir
+    places |= {str(file): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    url = crew.place.settings.effective_database_url
+    if url.startswith("postgresql"):
+        places["the database"] = await contents_of(url)
+    else:
+        file = Path(url.removeprefix("sqlite:///"))
+        places |= {str(one): one.read_bytes() for one in file.parent.glob(f"{file.name}*")}
+
+    assert any(run.id.encode() in text for name, text in places.items() if "/runs" not in name)
+    assert b"\xe2\x80\xa2\xe2\x80\xa2\xe2\x80\xa2" in places[f"/runs/{run.id}"]
+    found = [
+        (where, spelling[:60])
+        for secret in (SECRET, TOKEN, SIGNED)
+        for spelling in spellings(secret)
+        for where, text in places.items()
+        if spelling in text
+    ]
+    assert not found

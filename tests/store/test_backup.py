@@ -24,7 +24,7 @@ from landbridge.store.backup import back_up, read_contents, restore
 from landbridge.store.cache import Cache
 from landbridge.store.database import Database, Transaction, latest_migration
 from landbridge.store.projects import ProjectRow
-from landbridge.store.tables import metadata, revisions
+from landbridge.store.tables import metadata, revisions, workers
 
 Everything = dict[str, list[tuple[Any, ...]]]
 
@@ -75,7 +75,7 @@ async def _everything(database: Database) -> Everything:
         return {
             table.name: [tuple(row) for row in await tx.execute(select(table).order_by(*table.primary_key))]
             for table in metadata.sorted_tables
-            if table is not revisions
+            if table not in (revisions, workers)
         }
 
 

@@ -10,11 +10,12 @@ from tests.clock import START
 from landbridge.store.checkpoints import CheckpointRow
 from landbridge.store.connections import ConfigurationRow, ConnectionRow, UserRow
 from landbridge.store.database import Database
+from landbridge.store.history import StepRow
 from landbridge.store.projects import ApiKeyRow, ClientSecretRow, IntegrationRow, ProjectRow, SigningKeyRow
-from landbridge.store.runs import QUEUED, RunRow
+from landbridge.store.runs import QUEUED, SUCCEEDED, RunRow
 from landbridge.store.sign_ins import NonceRow, SignInRow
 from landbridge.store.tables import metadata
-from landbridge.store.workflows import SecretRow
+from landbridge.store.workflows import EventRow, SecretRow, VersionRow, WorkflowRow
 
 Row = TypeVar("Row")
 
@@ -90,6 +91,26 @@ def nonce(of: ProjectRow, **changes: Any) -> NonceRow:
 
 def secret(of: ProjectRow, **changes: Any) -> SecretRow:
     return _row(SecretRow, changes, id=_id(), project_id=of.id, name="API_KEY", sealed=b"\x01sealed", created_at=START)
+
+
+def workflow(of: ProjectRow, **changes: Any) -> WorkflowRow:
+    what = {"integration": "onedrive", "name": "Tidy up", "draft": {"name": "Tidy up"}}
+    return _row(WorkflowRow, changes, id=_id(), project_id=of.id, created_at=START, updated_at=START, **what)
+
+
+def version(of: WorkflowRow, **changes: Any) -> VersionRow:
+    whose = {"project_id": of.project_id, "workflow_id": of.id, "number": 1}
+    return _row(VersionRow, changes, id=_id(), definition=of.draft, created_at=START, **whose)
+
+
+def app_event(of: ProjectRow, **changes: Any) -> EventRow:
+    what = {"name": "Invoice created", "example": {"number": "7"}, "schema": None}
+    return _row(EventRow, changes, id=_id(), project_id=of.id, created_at=START, **what)
+
+
+def step(of: RunRow, **changes: Any) -> StepRow:
+    what = {"step": "find", "position": 0, "type": "action", "state": SUCCEEDED, "attempts": 1, "output": {"größe": 1}}
+    return _row(StepRow, changes, run_id=of.id, started_at=START, finished_at=START, **what)
 
 
 def run(of: ProjectRow, **changes: Any) -> RunRow:

@@ -19,9 +19,11 @@ from tests.store.conftest import Opener
 
 from landbridge.errors import BackupFailed, StoreFailed
 from landbridge.settings import Settings
-from landbridge.store import checkpoints, connections, projects, sign_ins
+from landbridge.store import appointments, checkpoints, connections, history, projects, runs, sign_ins, workflows
+from landbridge.store.appointments import AppointmentRow
 from landbridge.store.backup import back_up, read_contents, restore
 from landbridge.store.cache import Cache
+from landbridge.store.connections import ConfigurationRow
 from landbridge.store.database import Database, Transaction, latest_migration
 from landbridge.store.projects import ProjectRow
 from landbridge.store.tables import metadata, revisions, workers
@@ -67,7 +69,21 @@ async def _fill(database: Database) -> ProjectRow:
         await sign_ins.insert_sign_in(tx, rows.sign_in(project))
         await sign_ins.insert_nonce(tx, rows.nonce(project, refusal="not allowed"))
         await checkpoints.put_checkpoint(tx, rows.checkpoint(project))
+        default = (await connections.configurations_of(tx, [connection.id]))[0]
+        await _fill_workflows(tx, project, default)
     return project
+
+
+async def _fill_workflows(tx: Transaction, project: ProjectRow, configuration: ConfigurationRow) -> None:
+    workflow, run = rows.workflow(project), rows.run(project, error={"code": "größer"})
+    version = rows.version(workflow)
+    await workflows.insert_workflow(tx, workflow)
+    await workflows.insert_version(tx, version)
+    await workflows.put_event(tx, rows.app_event(project))
+    await workflows.put_secret(tx, rows.secret(project))
+    await appointments.put(tx, [AppointmentRow(workflow.id, configuration.id, version.id, START)])
+    await runs.insert_runs(tx, [run])
+    await history.put_steps(tx, [rows.step(run)])
 
 
 async def _everything(database: Database) -> Everything:

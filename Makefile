@@ -49,8 +49,9 @@ bench: ## Measure against nginx and rclone in the same run, and write build/benc
 	@$(SETUP) packages nginx wrk
 	@$(RUN) tests.bench
 
-soak: ## Use it for an hour on a bad day at Microsoft, watching for growth (MINUTES=5)
+soak: ## Kill workers at every point of a run, then use it for an hour on a bad day at Microsoft (MINUTES=5)
 	@$(SETUP) packages
+	@CRASH_EVERYWHERE=1 $(RUN) pytest tests/crash
 	@$(RUN) scripts.soak
 
 clean: ## Remove everything that can be fetched or built again

@@ -44,13 +44,6 @@ def workers() -> Iterator[Any]:
         yield start
 
 
-@pytest.fixture
-async def crew(landbridge: Place) -> Crew:
-    """A connected user, without a worker."""
-    person, connection_id = await landbridge.connected()
-    return Crew(landbridge, person, connection_id)
-
-
 async def test_a_worker_that_is_killed_at_any_moment_leaves_nothing_undone_and_nothing_done_twice(
     crew: Crew, workers: Any
 ) -> None:

@@ -1,5 +1,6 @@
 """The agenda of runs: fair, within limits, and written to by nobody but who works on a run."""
 
+import asyncio
 from collections import Counter
 from datetime import timedelta
 
@@ -127,3 +128,52 @@ async def test_cancelling_ends_what_waits_and_asks_the_worker_for_the_rest(
 
     assert asked == {parent.id}
     assert await _state(database, child) == CANCELLED
+
+
+async def test_a_run_that_was_asked_to_end_does_not_wait_once_more(database: Database, project: ProjectRow) -> None:
+    await _put(database, rows.run(project))
+    (claimed,) = await _claim(database)
+    child = rows.run(project, id=f"{claimed.id}:each:0")
+    async with database.begin() as tx:
+        assert await runs.cancel(tx, claimed.id, START)
+
+    async with database.begin() as tx:
+        assert await runs.end_leg(tx, claimed, state=WAITING, due_at=None, open_children=1)
+        await runs.insert_runs(tx, [child])
+        await runs.cancel_if_asked(tx, claimed.id, START)
+
+    assert [await _state(database, row) for row in (claimed, child)] == [CANCELLED, CANCELLED]
+
+
+async def test_a_parent_goes_on_when_what_it_waits_for_is_cancelled_alone(
+    database: Database, project: ProjectRow
+) -> None:
+    parent = rows.run(project, state=WAITING, due_at=None, open_children=1)
+    child = rows.run(project, id=f"{parent.id}:ask:0", parent_id=parent.id, parent_step="ask", item_index=0)
+    await _put(database, parent, child)
+
+    async with database.begin() as tx:
+        assert await runs.cancel(tx, child.id, START)
+
+    assert [row.id for row in await _claim(database)] == [parent.id]
+
+
+async def test_cancelling_at_the_very_moment_at_which_a_leg_ends_in_waiting_is_not_lost(
+    database: Database, opened: Opener, project: ProjectRow
+) -> None:
+    await _put(database, rows.run(project))
+    (claimed,) = await _claim(database)
+
+    async def cancel() -> bool:
+        async with opened().begin() as tx:
+            return await runs.cancel(tx, claimed.id, START)
+
+    async with database.begin() as tx:
+        assert await runs.end_leg(tx, claimed, state=WAITING, due_at=None, open_children=1)
+        cancelling = asyncio.create_task(cancel())
+        await asyncio.sleep(0.2)  # it has looked at what it can see by now, and waits for the lock
+        await runs.insert_runs(tx, [rows.run(project, id=f"{claimed.id}:each:0")])
+
+    assert await cancelling
+    assert await _state(database, claimed) == CANCELLED
+    assert await _claim(database) == []

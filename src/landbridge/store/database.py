@@ -41,6 +41,9 @@ log = structlog.get_logger(__name__)
 NEWS_EVERY = timedelta(milliseconds=200)
 """How often a process looks for what others changed; two looks fit into the half second that we promise."""
 
+WAIT_FOR_DATABASE = timedelta(milliseconds=500)
+"""How long what must not be given up waits before it asks a database again that did not answer."""
+
 EVERYTHING = "everything"
 """The scope that means all of them, as after the restore of a backup."""
 

@@ -198,9 +198,14 @@ async def workers_with_runs(tx: Transaction) -> set[str]:
     return {worker_id for worker_id in found.scalars() if worker_id}
 
 
+async def lock(tx: Transaction, run_id: str) -> None:
+    """Let nobody else change a run until the end: entries end one after the other, and a parent is locked first."""
+    await tx.execute(select(literal(1)).where(runs.c.id == run_id).with_for_update())
+
+
 async def end_item(tx: Transaction, parent_id: str, step: str, now: datetime, *, ended: int = 1) -> None:
     """Let the next item of a step begin in place of one that is over, and the parent go on if it was the last."""
-    await tx.execute(select(literal(1)).where(runs.c.id == parent_id).with_for_update())  # one entry after the other
+    await lock(tx, parent_id)
     await _release_next(tx, parent_id, step, now)
     fewer = (func.max if tx.is_sqlite else func.greatest)(runs.c.open_children - ended, 0, type_=Integer)
     await tx.execute(update(runs).where(runs.c.id == parent_id).values(open_children=fewer))
@@ -230,11 +235,35 @@ async def children(tx: Transaction, parent_id: str, step: str) -> list[RunRow]:
 
 async def cancel(tx: Transaction, run_id: str, now: datetime) -> bool:
     """End a run with all that it started, or have its worker end it at the next step. False: it is over already."""
+    await tx.take_turn(_CLAIMS)  # what waits would else be claimed while we look at what runs
+    return await _cancel(tx, run_id, now)
+
+
+async def cancel_if_asked(tx: Transaction, run_id: str, now: datetime) -> None:
+    """End a run that somebody asked to end while a leg of it was under way, which ended in waiting."""
+    asked = select(literal(1)).where(runs.c.id == run_id, runs.c.is_cancelling)
+    if (await tx.execute(asked)).first():
+        await _cancel(tx, run_id, now)
+
+
+async def _cancel(tx: Transaction, run_id: str, now: datetime) -> bool:
+    row = await run(tx, run_id)
+    if row is None:
+        return False
     family = or_(runs.c.id == run_id, runs.c.id.startswith(f"{run_id}:", autoescape=True))
+    await tx.execute(  # in the order in which the ends of legs lock: a parent before its children
+        select(runs.c.id).where(or_(family, runs.c.id == row.parent_id)).order_by(runs.c.id).with_for_update()
+    )
     idle = update(runs).where(family, runs.c.state.in_((HELD, *DUE)))
-    ended = await tx.change(idle.values(state=CANCELLED, due_at=None, waits_for=None, finished_at=now))
+    ended = idle.values(state=CANCELLED, due_at=None, waits_for=None, is_cancelling=False, finished_at=now).returning(
+        runs.c.id
+    )
+    over = set((await tx.execute(ended)).scalars())
     busy = update(runs).where(family, runs.c.state == RUNNING)
-    return ended + await tx.change(busy.values(is_cancelling=True)) > 0
+    asked = await tx.change(busy.values(is_cancelling=True))
+    if run_id in over and row.parent_id and row.parent_step:
+        await end_item(tx, row.parent_id, row.parent_step, now)
+    return bool(over) or asked > 0
 
 
 async def cancelling(tx: Transaction, worker_id: str) -> set[str]:

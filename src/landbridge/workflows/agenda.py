@@ -1,6 +1,7 @@
 """What a worker does about runs: claims what is due, walks it, says that it lives, and takes over from the dead."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -33,6 +34,9 @@ DEAD_AFTER: Final = timedelta(seconds=5)
 
 SHOW_EVERY: Final = timedelta(milliseconds=500)
 """How often people are shown what steps of long legs gave, and which are under way; at no cost if none are."""
+
+DRAINED_WITHIN: Final = timedelta(seconds=10)
+"""How long a worker that is asked to end lets its legs go on; its supervisor waits twice as long."""
 
 FORGET_EVERY: Final = timedelta(minutes=1)
 JOURNAL_KEPT: Final = timedelta(minutes=10)
@@ -76,6 +80,7 @@ class Agenda:
         self._limits = limits
         self._under_way: dict[tuple[str, int], RunRow | None] = {}
         self._heard: dict[str, _Heard] = {}
+        self._idle: dict[tuple[str, int], float] = {}
         self._freed = asyncio.Event()
         self._next_due: datetime | None = None
 
@@ -96,25 +101,33 @@ class Agenda:
         """Walk a leg, as the engine asks for it: here first, or after another worker began it."""
         row = self._under_way.setdefault((run_id, number))
         try:
-            row = row or await self._mine(run_id, number)
-            if row is not None:
-                assert self._engine
-                await self._legs.walk(row, self._engine)
+            row = row or await self._legs.persistently(self._mine, run_id, number)
+            assert self._engine
+            is_over = row is None or await self._legs.walk(row, self._engine)
         finally:
             self._under_way.pop((run_id, number), None)
             self._freed.set()
+        if not is_over:
+            await self._until_it_is_over(run_id, number)
 
     async def _mine(self, run_id: str, number: int) -> RunRow | None:
         """Return the run's row if this leg is still to be walked, claimed by this worker."""
+        while row := await self._walkable(run_id, number):
+            if row.worker_id == self.worker_id:
+                return row
+            async with self._database.begin() as tx:
+                await store.take_over(tx, row, self.worker_id)
+        return None
+
+    async def _walkable(self, run_id: str, number: int) -> RunRow | None:
         async with self._database.read() as tx:
             row = await store.run(tx, run_id)
-        if row is None or row.state != store.RUNNING or row.leg != number:
-            return None
-        if row.worker_id == self.worker_id:
-            return row
-        async with self._database.begin() as tx:
-            await store.take_over(tx, row, self.worker_id)
-            return await store.run(tx, run_id)
+        return row if row and row.state == store.RUNNING and row.leg == number else None
+
+    async def _until_it_is_over(self, run_id: str, number: int) -> None:
+        """Wait for the worker that has the leg now: what the journal calls over could not be resumed by it."""
+        while await self._legs.persistently(self._walkable, run_id, number):
+            await self._clock.sleep(BEAT_EVERY)
 
     async def _claiming(self) -> None:
         while True:
@@ -185,7 +198,7 @@ class Agenda:
         dead = self._silent(workers) | {id_ for id_ in claimed if id_ not in workers}
         for worker_id in dead - {self.worker_id}:
             await self._take_over(worker_id)
-        await self._take_over(self.worker_id)
+        await self._take_up_idle()
 
     def _silent(self, workers: dict[str, WorkerRow]) -> set[str]:
         now = asyncio.get_running_loop().time()
@@ -201,9 +214,23 @@ class Agenda:
         for row in rows:
             if (row.id, row.leg) not in self._under_way:
                 await self._take_up(row)
-        if worker_id != self.worker_id:
-            async with self._database.begin() as tx:
-                await store.delete_worker(tx, worker_id)
+        async with self._database.begin() as tx:
+            await store.delete_worker(tx, worker_id)
+
+    async def _take_up_idle(self) -> None:
+        """Take up our own runs that nobody has walked for a while.
+
+        Not at once: what was just claimed is just being begun, and what was just taken up begins when the journal hands
+        it out. To take it up then would do once more what is being done.
+        """
+        now = asyncio.get_running_loop().time()
+        async with self._database.read() as tx:
+            rows = {(row.id, row.leg): row for row in await store.runs_of_worker(tx, self.worker_id)}
+        self._idle = {leg: self._idle.get(leg, now) for leg in rows if leg not in self._under_way}
+        for leg, since in self._idle.items():
+            if now - since > DEAD_AFTER.total_seconds() and leg not in self._under_way:
+                self._idle[leg] = now
+                await self._take_up(rows[leg])
 
     async def _take_up(self, row: RunRow) -> None:
         """Have a leg walked that nobody walks; what the journal holds of it is not done again."""
@@ -226,10 +253,23 @@ class Agenda:
 
     async def _leave(self) -> None:
         """Come to an end: what cannot be finished stays claimed by a worker that is gone, and is taken up."""
+        await self._drain()
         if self._engine:
             await self._engine.close()
         async with self._database.begin() as tx:
             await store.delete_worker(tx, self.worker_id)
+
+    async def _drain(self) -> None:
+        """Let the legs under way come to their end, for a while in which this worker goes on saying that it lives."""
+        beating = asyncio.create_task(self._repeatedly(BEAT_EVERY, self._beat))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAINED_WITHIN.total_seconds()):
+                while self._under_way:
+                    self._freed.clear()
+                    await self._freed.wait()
+        beating.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await beating
 
     async def _repeatedly(self, interval: timedelta, job: Callable[[], Awaitable[None]]) -> None:
         while True:

@@ -7,7 +7,7 @@ from uuid import UUID, uuid5
 
 from pydantic import JsonValue
 
-from landbridge.errors import LandbridgeError, NotFound
+from landbridge.errors import LandbridgeError, NotFound, StoreFailed
 from landbridge.store import runs as store
 from landbridge.store.runs import RunRow
 from landbridge.workflows.definition import AppEventTrigger, FanOutStep, RequestTrigger, RunWorkflowStep, Workflow
@@ -49,10 +49,13 @@ class Branching:
 
     async def _of_workflow(self, parent: RunRow, step: RunWorkflowStep, given: JsonValue, now: datetime) -> RunRow:
         row = _child(parent, step.id, 0, now, trigger=RUN_WORKFLOW, state=store.QUEUED, due_at=now)
+        row = row if step.wait else replace(row, parent_step=None)  # then its end is not the parent's business
         try:
             if parent.id.count(":") // 2 >= MOST_DEEP:
                 raise NotFound(f"Workflows run each other more than {MOST_DEEP} levels deep.")
             deployed = await self._deployments.find(parent.project_id, step.workflow)
+        except StoreFailed:
+            raise
         except LandbridgeError as error:
             return self._with_input(
                 replace(row, state=store.FAILED, due_at=None, finished_at=now, error=told(error)), {}

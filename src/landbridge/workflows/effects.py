@@ -12,9 +12,10 @@ from pydantic import JsonValue
 
 from landbridge.access import Caller
 from landbridge.clock import Clock
-from landbridge.errors import LandbridgeError, StepTimedOut
+from landbridge.errors import LandbridgeError, StepTimedOut, StoreFailed
 from landbridge.kit import Actions, Context, Stream, Wait, Workbench
 from landbridge.proxy import Outgoing
+from landbridge.store.database import WAIT_FOR_DATABASE
 from landbridge.store.runs import RunRow
 from landbridge.workflows.definition import ActionStep, FunctionStep, RequestStep, Workflow
 from landbridge.workflows.interpreter import EffectStep
@@ -54,7 +55,7 @@ class Effects:
         """Return what one attempt at a step came to. Raises nothing but what ends this process."""
         try:
             async with asyncio.timeout(step.timeout):
-                return await self._once(row, workflow, step, cast("Json", given), attempt, token)
+                return await self._despite_the_database(row, workflow, step, cast("Json", given), attempt, token)
         except TimeoutError:
             error: LandbridgeError = StepTimedOut(f"The step took longer than its {step.timeout} seconds.")
         except LandbridgeError as known:
@@ -64,6 +65,17 @@ class Effects:
             error = LandbridgeError("The step met a defect in Landbridge; its log says which.")
         now = self._clock.now()
         return after_failure(error, now, attempt=attempt, pauses=pauses, token=token, auto_retry=step.auto_retry)
+
+    async def _despite_the_database(
+        self, row: RunRow, workflow: Workflow, step: EffectStep, given: Json, attempt: int, token: JsonValue
+    ) -> StepOutcome:
+        """Do it, as often as our own database fails meanwhile: as another process would, had this one died."""
+        while True:
+            try:
+                return await self._once(row, workflow, step, given, attempt, token)
+            except StoreFailed as error:
+                log.warning("a step waits for the database", run=row.id, step=step.id, reason=error.message)
+                await self._clock.sleep(WAIT_FOR_DATABASE)
 
     async def _once(
         self, row: RunRow, workflow: Workflow, step: EffectStep, given: Json, attempt: int, token: JsonValue

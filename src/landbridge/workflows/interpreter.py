@@ -224,7 +224,7 @@ class Walk:
         results = await self.children(step.id) if kept else []
         failed = next((child for child in results if child.state != runs.SUCCEEDED), None)
         if failed and step.on_item_error == "fail":
-            at = next(index for index, child in enumerate(results) if child.state == runs.FAILED)
+            at = next((index for index, child in enumerate(results) if child.error), results.index(failed))
             self._fail(step, {**(results[at].error or {}), "fanOut": step.id, "item": at})
         given: list[JsonValue] = [
             child.output if child.state == runs.SUCCEEDED else {"error": child.error} for child in results

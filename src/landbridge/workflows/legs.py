@@ -18,7 +18,7 @@ from landbridge.clock import Clock
 from landbridge.errors import LandbridgeError, NotFound, StoreFailed
 from landbridge.store import history as history_store
 from landbridge.store import runs as store
-from landbridge.store.database import Database, Transaction
+from landbridge.store.database import WAIT_FOR_DATABASE, Database, Transaction
 from landbridge.store.history import StepRow
 from landbridge.store.runs import RunRow
 from landbridge.workflows.branching import Branching
@@ -36,7 +36,6 @@ log = structlog.get_logger(__name__)
 
 _SCOPES: Final = 200
 _LONG: Final = timedelta(milliseconds=250)
-_WAIT_FOR_DATABASE = timedelta(milliseconds=500)
 _T = TypeVar("_T")
 
 
@@ -94,14 +93,16 @@ class Legs:
         self._under_way: dict[str, _UnderWay] = {}
         self._outer: LRUCache[tuple[str, int], tuple[Plan, Scope, Json]] = LRUCache(_SCOPES)
 
-    async def walk(self, row: RunRow, journal: Journal) -> None:
-        """Walk the leg that a row was claimed for. Raises nothing that is about the run: that is in its row."""
+    async def walk(self, row: RunRow, journal: Journal) -> bool:
+        """Walk the leg that a row was claimed for, or return False: another worker has it by now.
+
+        Raises nothing that is about the run: that is in its row.
+        """
         try:
-            opened = await self._persistently(self._open, row)
+            opened = await self.persistently(self._open, row)
         except LandbridgeError as error:
-            await self._write(row, None, Over(store.FAILED, error=told(error)))
-            return
-        secrets = await self._persistently(self._deployments.secrets, row.project_id, opened.plan.secrets)
+            return await self._write(row, None, Over(store.FAILED, error=told(error)))
+        secrets = await self.persistently(self._deployments.secrets, row.project_id, opened.plan.secrets)
         walk = Walk(
             plan=opened.plan,
             steps=self._steps(opened),
@@ -110,8 +111,8 @@ class Legs:
             secrets=secrets,
             journal=journal,
             perform=partial(self._effects.perform, row, opened.plan.workflow),
-            respond=partial(self._persistently, self._respond, row),
-            children=partial(self._persistently, self._children, row),
+            respond=partial(self.persistently, self._respond, row),
+            children=partial(self.persistently, self._children, row),
             is_cancelled=partial(self._is_cancelled, row.id),
             clock=self._clock,
         )
@@ -121,7 +122,7 @@ class Legs:
         finally:
             if self._under_way.get(row.id) is under_way:
                 del self._under_way[row.id]
-        await self._write(row, walk, outcome)
+        return await self._write(row, walk, outcome)
 
     async def show(self) -> None:
         """Write what people read of legs that take long: what their steps gave so far, and which one is under way."""
@@ -190,34 +191,41 @@ class Legs:
         told = {"statusCode": step.status_code, "type": step.response_type, **cast("Json", answer)}
         return self._sealing.seal(row.project_id, row.id, told)
 
-    async def _write(self, row: RunRow, walk: Walk | None, outcome: LegOutcome) -> None:
+    async def _write(self, row: RunRow, walk: Walk | None, outcome: LegOutcome) -> bool:
         now = self._clock.now()
         secrets = frozenset(walk.secrets.values()) if walk else frozenset()
         records = [record.row(row.id, secrets) for record in walk.records.values()] if walk else []
-        started = await self._branching.rows(row, outcome, now) if isinstance(outcome, Branches) else []
+        branches = isinstance(outcome, Branches)
+        started = await self.persistently(self._branching.rows, row, outcome, now) if branches else []
         changes = self._changes(row, walk, outcome, started, now)
         changes["error"] = shown(changes.get("error"), secrets)
+        spoils = isinstance(outcome, Over) and await self.persistently(self._spoils_fan_out, row, outcome)
 
-        async def commit() -> None:
+        async def commit() -> bool:
             async with self._database.begin() as tx:
+                if row.parent_id:
+                    await store.lock(tx, row.parent_id)
                 if not await store.end_leg(tx, row, **changes):
                     log.info("a leg was another worker's by the time it ended", run=row.id, leg=row.leg)
-                    return
+                    return False
                 await store.insert_runs(tx, started)
                 await history_store.put_steps(tx, records)
-                if isinstance(outcome, Over) and row.parent_id and row.parent_step:
-                    await self._tell_parent(tx, row, outcome, now)
+                if isinstance(outcome, Over):
+                    await self._tell_parent(tx, row, now, spoils=spoils)
+                else:
+                    await store.cancel_if_asked(tx, row.id, now)
+                return True
 
-        await self._persistently(commit)
+        return await self.persistently(commit)
 
-    async def _persistently(self, work: Callable[..., Awaitable[_T]], *given: object) -> _T:
+    async def persistently(self, work: Callable[..., Awaitable[_T]], *given: object) -> _T:
         """Do something with the database however long it is away: a leg cannot be begun again in its middle."""
         while True:
             try:
                 return await work(*given)
             except StoreFailed as error:
                 log.warning("a leg waits for the database", reason=error.message)
-                await self._clock.sleep(_WAIT_FOR_DATABASE)
+                await self._clock.sleep(WAIT_FOR_DATABASE)
 
     def _changes(
         self, row: RunRow, walk: Walk | None, outcome: LegOutcome, started: list[RunRow], now: datetime
@@ -242,11 +250,17 @@ class Legs:
                 changes["due_at"] = None if open_ else now
         return changes
 
-    async def _tell_parent(self, tx: Transaction, row: RunRow, outcome: Over, now: datetime) -> None:
-        parent, step = cast("str", row.parent_id), cast("str", row.parent_step)
-        ended = 1
-        if outcome.state != store.SUCCEEDED and row.trigger == FAN_OUT:
+    async def _spoils_fan_out(self, row: RunRow, outcome: Over) -> bool:
+        """Return whether the entries of a fan-out that have not begun are given up because of this one."""
+        if outcome.state == store.SUCCEEDED or row.trigger != FAN_OUT:
+            return False
+        try:
             plan = await self._deployments.plan(row.version_id)
-            if plan.fan_out(step).on_item_error == "fail":
-                ended += await store.give_up_items(tx, parent, step, now)
-        await store.end_item(tx, parent, step, now, ended=ended)
+        except NotFound:  # the workflow was deleted, and so no entry can succeed
+            return True
+        return plan.fan_out(cast("str", row.parent_step)).on_item_error == "fail"
+
+    async def _tell_parent(self, tx: Transaction, row: RunRow, now: datetime, *, spoils: bool) -> None:
+        if row.parent_id and row.parent_step:
+            given_up = await store.give_up_items(tx, row.parent_id, row.parent_step, now) if spoils else 0
+            await store.end_item(tx, row.parent_id, row.parent_step, now, ended=1 + given_up)

@@ -154,3 +154,28 @@ async def test_a_workflow_that_is_not_deployed_cannot_be_run_by_another(crew: Cr
 
 async def _is(states: Callable[[], Awaitable[list[str]]], expected: list[str]) -> bool:
     return await states() == expected
+
+
+async def test_the_end_of_a_workflow_that_nobody_waits_for_wakes_no_run_that_waits_for_another(crew: Crew) -> None:
+    other = await crew.deploy(
+        "{name: Later, trigger: {type: request}, steps: [{id: wait, type: delay, value: 1, unit: HOURS}]}"
+    )
+    outer = await crew.deploy(
+        "{name: Tell, trigger: {type: request}, steps: ["
+        f"{{id: tell, type: runWorkflow, wait: false, workflow: {other.workflow.id}, input: {{}}}}, "
+        "{id: each, type: fanOut, over: [1], steps: [{id: wait, type: delay, value: 2, unit: HOURS}]}]}"
+    )
+    run = await crew.start(outer)
+
+    async def states() -> list[str]:
+        async with crew.place.house.database.read() as tx:
+            found = [await runs.run(tx, f"{run.id}{child}") for child in ("", ":tell:0", ":each:0")]
+        return [row.state if row else "" for row in found]
+
+    await crew.until(lambda: _is(states, [WAITING] * 3))
+    crew.place.clock.jump(crew.hour)
+    await crew.until(lambda: _is(states, [WAITING, SUCCEEDED, WAITING]))
+    row = await crew.row(run.id)
+    assert (row.open_children, row.due_at) == (1, None)
+    crew.place.clock.jump(crew.hour)
+    assert (await crew.ended(run.id)).state == SUCCEEDED

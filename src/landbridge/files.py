@@ -13,8 +13,18 @@ import binascii
 import contextlib
 import hashlib
 import json
+import math
 import secrets
-from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping, MutableMapping
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterator,
+    Mapping,
+    MutableMapping,
+    Sequence,
+)
 from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
@@ -40,8 +50,11 @@ _PART = 5 << 20  # the least that S3 takes as one part of many
 _SIDE_BY_SIDE = 2
 _FOLDERS_REMEMBERED = 1000
 _HASHED_AT_ONCE = 1 << 20
-_PIECE = 2 << 20
+_READ_AT_ONCE = 2 << 20
 _CHUNK = 256 << 10  # small enough to be still in the processor's cache when it is hashed and encrypted
+PIECE = 64 << 20
+"""Bytes of contents that are made safe at once, if whoever keeps them is to begin again behind them."""
+
 _STORES_TAKE = "file:///folder, s3://bucket/…, gs://bucket/…, az://container/…"
 
 
@@ -86,6 +99,12 @@ class InlineFile(BaseModel):
             raise InvalidRequest(f"The `data` of the file “{self.name[:100]}” is not {self.encoding}.") from None
 
 
+Piece = tuple[str, int]
+"""Where a piece of contents lies, and its length in bytes."""
+
+Note = Callable[[Sequence[Piece]], Awaitable[None]]
+
+
 @dataclass(frozen=True)
 class Contents:
     """What a File leads to."""
@@ -93,33 +112,37 @@ class Contents:
     size: int
     sha256: str
     _store: ObjectStore
-    _path: str
+    _pieces: Sequence[Piece]
 
     async def chunks(self, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """Yield the bytes from `start` up to but not including `end`, some 256 KiB at a time.
 
-        Whole pieces are read, the next one while this one is being used: the store's own streams are of 8 KiB each.
+        Much is read at once, and the next while this is being used: the store's own streams are of 8 KiB each.
         """
         end = self.size if end is None else end
         coming = self._read(start, end)
         try:
             while coming is not None:
                 with _translated():
-                    piece = memoryview(await coming)
-                start += _PIECE
+                    read = memoryview(await coming)
+                start += len(read)
                 coming = self._read(start, end)
-                for at in range(0, len(piece), _CHUNK):
-                    yield bytes(piece[at : at + _CHUNK])
+                for at in range(0, len(read), _CHUNK):
+                    yield bytes(read[at : at + _CHUNK])
         finally:
             if coming is not None:
                 coming.cancel()
 
     def _read(self, start: int, end: int) -> "asyncio.Future[obstore.Bytes] | None":
-        """Begin to read the piece at `start`, if there is one."""
-        if start >= end:
-            return None
-        reading = obstore.get_range_async(self._store, self._path, start=start, end=min(start + _PIECE, end))
-        return asyncio.ensure_future(reading)
+        """Begin to read what is at `start`, as far as it lies in one piece, if there is anything."""
+        end = min(start + _READ_AT_ONCE, end)
+        for path, size in self._pieces:
+            if start < min(size, end):
+                return asyncio.ensure_future(
+                    obstore.get_range_async(self._store, path, start=start, end=min(size, end))
+                )
+            start, end = start - size, end - size
+        return None
 
 
 class Files:
@@ -171,27 +194,55 @@ class RunFiles:
         limited._longest = longest
         return limited
 
-    async def save(self, name: str, mime_type: str, chunks: AsyncIterable[bytes] | bytes) -> File:
+    async def save(
+        self,
+        name: str,
+        mime_type: str,
+        chunks: AsyncIterable[bytes] | bytes,
+        *,
+        kept: Sequence[Piece] = (),
+        note: Note | None = None,
+    ) -> File:
         """Keep contents as they arrive, and return what leads to them once they are safe on disk.
 
-        What `chunks` raises comes through. Raises `TooLarge`, early, for more than these files may have.
+        What `chunks` raises comes through. Raises `TooLarge`, early, for more than these files may have. Whoever may
+        have to begin again, in another process too, is told by `note` which pieces are safe, every `PIECE` bytes, and
+        gives them as `kept` then; `chunks` are what follows.
         """
-        path = f"{self._folder}/{secrets.token_hex(16)}"
-        digest, size = _Digest(), 0
+        pieces, digest = list(kept), _Digest()
+        async for chunk in self.pieced(pieces).chunks():
+            await digest.update(chunk)
+        coming = aiter(_one(chunks) if isinstance(chunks, bytes) else chunks)
+        most = math.inf if note is None else PIECE
+        while True:
+            path, size = await self._write(name, coming, most, digest)
+            pieces.append((path, size))
+            if note is None or size < most:
+                break
+            await note(pieces)
+        sha256, length = await digest.hex(), digest.length
+        return File(id=self._seal(pieces, length, sha256), name=name, mime_type=mime_type, size=length, sha256=sha256)
+
+    def pieced(self, pieces: Sequence[Piece]) -> Contents:
+        """Return what is kept in pieces that `save` has noted."""
+        return Contents(sum(size for _, size in pieces), "", self._store, pieces)
+
+    async def _write(self, name: str, coming: AsyncIterator[bytes], most: float, digest: "_Digest") -> Piece:
+        """Keep what comes until it is `most` bytes, or ends."""
+        path, size = f"{self._folder}/{secrets.token_hex(16)}", 0
         with _translated():
             writer = obstore.open_writer_async(self._store, path, buffer_size=_PART, max_concurrency=_SIDE_BY_SIDE)
-        async for chunk in _one(chunks) if isinstance(chunks, bytes) else chunks:
+        while size < most and (chunk := await anext(coming, None)) is not None:
             await digest.update(chunk)
             size += len(chunk)
-            if self._longest is not None and size > self._longest:
+            if self._longest is not None and digest.length > self._longest:
                 raise TooLarge(f"“{name[:100]}” has more than {self._longest} bytes. Fetch it through the proxy.")
             with _translated(FilesFailed):
                 await writer.write(chunk)
         with _translated(FilesFailed):
             await writer.close()
         await self._settle(path)
-        sha256 = await digest.hex()
-        return File(id=self._seal(path, size, sha256), name=name, mime_type=mime_type, size=size, sha256=sha256)
+        return path, size
 
     async def _settle(self, path: str) -> None:
         """Wait until a file in a folder is on disk, and what leads to it; an object store has it when it says so."""
@@ -210,10 +261,10 @@ class RunFiles:
     def _contents(self, id_: object) -> Contents | None:
         try:
             sealed = base64.urlsafe_b64decode(str(id_))
-            path, size, sha256 = json.loads(self._vault.open(sealed, self._identity))
+            pieces, size, sha256 = json.loads(self._vault.open(sealed, self._identity))
         except (ValueError, VaultFailed):
             return None
-        return Contents(size, sha256, self._store, path)
+        return Contents(size, sha256, self._store, pieces)
 
     async def adopt(self, value: JsonValue, other: "RunFiles") -> JsonValue:
         """Return JSON with copies of another run's files in place of what opens only there.
@@ -229,11 +280,14 @@ class RunFiles:
         return {name: await self.adopt(inner, other) for name, inner in value.items()}
 
     async def _copy(self, contents: Contents) -> str:
-        path = f"{self._folder}/{secrets.token_hex(16)}"
-        with _translated():
-            await obstore.copy_async(self._store, contents._path, path)
-        await self._settle(path)
-        return self._seal(path, contents.size, contents.sha256)
+        pieces: list[Piece] = []
+        for there, size in contents._pieces:
+            path = f"{self._folder}/{secrets.token_hex(16)}"
+            with _translated():
+                await obstore.copy_async(self._store, there, path)
+            await self._settle(path)
+            pieces.append((path, size))
+        return self._seal(pieces, contents.size, contents.sha256)
 
     async def receive(self, value: object) -> File:
         """Return the File that a JSON value means: one of this run's, or a new one with the value's own contents.
@@ -290,8 +344,8 @@ class RunFiles:
             async for page in obstore.list(self._store, prefix=self._folder):
                 await _delete(self._store, [found["path"] for found in page])
 
-    def _seal(self, path: str, size: int, sha256: str) -> str:
-        sealed = self._vault.seal(json.dumps([path, size, sha256]).encode(), self._identity)
+    def _seal(self, pieces: Sequence[Piece], size: int, sha256: str) -> str:
+        sealed = self._vault.seal(json.dumps([pieces, size, sha256]).encode(), self._identity)
         return base64.urlsafe_b64encode(sealed).decode()
 
 
@@ -302,12 +356,14 @@ class _Digest:
         self._digest = hashlib.sha256()
         self._waiting: list[bytes] = []
         self._size = 0
+        self.length = 0
         self._busy: asyncio.Future[None] | None = None
 
     async def update(self, chunk: bytes) -> None:
         """Add what comes next; wait while the thread is behind."""
         self._waiting.append(chunk)
         self._size += len(chunk)
+        self.length += len(chunk)
         if self._size >= _HASHED_AT_ONCE:
             await self._settle()
             waiting, self._waiting, self._size = self._waiting, [], 0

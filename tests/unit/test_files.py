@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from obstore.store import MemoryStore
 
 from landbridge.errors import FilesFailed, FileUnknown, InvalidRequest, Misconfigured, TooLarge
-from landbridge.files import Contents, File, Files, RunFiles
+from landbridge.files import PIECE, Contents, File, Files, Piece, RunFiles
 from landbridge.settings import Settings
 from landbridge.vault import KeyRing, KeySetting, Vault
 
@@ -50,6 +51,46 @@ async def test_contents_come_back_as_they_were_whole_and_in_parts(run: RunFiles,
     assert await read(contents) == whole
     assert await read(contents, 0, min(1, size)) == whole[:1]
     assert await read(contents, size // 2) == whole[size // 2 :]
+
+
+@settings(deadline=None)
+@given(sizes=st.lists(st.integers(0, 40), max_size=5), rest=st.binary(max_size=40), data=st.data())
+async def test_whoever_goes_on_behind_what_is_safe_has_the_whole_in_the_end_and_any_part_of_it(
+    sizes: list[int], rest: bytes, data: st.DataObject
+) -> None:
+    run, kept = RunFiles(MemoryStore(), VAULT, "project", "run", {}), list[Piece]()
+    parts = [bytes([number]) * size for number, size in enumerate(sizes)]
+    whole = b"".join(parts) + rest
+    for part in parts:
+        kept += run.open(await run.save("", "", part))._pieces
+
+    file = await run.save("a.bin", "text/plain", rest, kept=kept)
+    start, end = (data.draw(st.integers(0, len(whole))) for _ in range(2))
+
+    assert (file.size, file.sha256) == (len(whole), hashlib.sha256(whole).hexdigest())
+    assert await read(run.open(file)) == whole
+    assert await read(run.open(file), start, end) == whole[start:end]
+    other = RunFiles(run._store, VAULT, "project", "other", {})
+    adopted = File.model_validate(await other.adopt(file.model_dump(by_alias=True), run))
+    await run.clear()
+    assert await read(other.open(adopted)) == whole
+
+
+async def test_what_is_safe_is_told_piece_by_piece(run: RunFiles) -> None:
+    told: list[int] = []
+
+    async def note(pieces: Sequence[Piece]) -> None:
+        assert await read(run.pieced(pieces)) == bytes(run.pieced(pieces).size)
+        told.append(len(pieces))
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(2 * PIECE // (8 << 20) + 1):
+            yield bytes(8 << 20)
+
+    file = await run.save("a.bin", "text/plain", chunks(), note=note)
+
+    assert told == [1, 2]
+    assert file.size == 2 * PIECE + (8 << 20)
 
 
 @pytest.mark.parametrize(("project", "run_id"), [("project", "other"), ("other", "run"), ("project/run", ""), ("", "")])
@@ -221,7 +262,7 @@ async def test_of_kept_files_the_old_ones_go_and_then_the_oldest(run: RunFiles, 
 def backdate(files: Files, run: RunFiles, file: File, *, hours: int) -> None:
     """Make a file as old as that."""
     store: Any = files._store
-    path = store.prefix / run.open(file)._path
+    path = store.prefix / run.open(file)._pieces[0][0]
     then = (datetime.now(UTC) - timedelta(hours=hours)).timestamp()
     os.utime(path, (then, then))
 

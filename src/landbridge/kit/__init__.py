@@ -5,7 +5,7 @@ its output model what later steps can refer to; tools and documentation are made
 integration's own client of the API, a `Client`, which is made anew for each call.
 """
 
-from landbridge.files import Contents, File
+from landbridge.files import Contents, File, Piece
 from landbridge.kit.actions import Action, Actions, action
 from landbridge.kit.client import Client
 from landbridge.kit.forms import Given, Result, Wait
@@ -22,6 +22,7 @@ __all__ = [
     "Context",
     "File",
     "Given",
+    "Piece",
     "Result",
     "Stream",
     "Wait",

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from tests.conformance.step import begin
+from tests.integrations.landbridge import eventually
 from tests.integrations.onedrive.account import Account
 
 from landbridge.errors import ContentsDamaged, ItemChanged, LandbridgeError, NameTaken, OutcomeUnknown, StorageFull
-from landbridge.files import File
+from landbridge.files import PIECE, File
+from msgraph_sandbox.drive.items import Item
 
 MEBI = 1 << 20
 BLOCK = bytes(range(251)) * 4178  # of no round length, so that no two fragments are equal
@@ -219,6 +223,59 @@ async def test_a_download_with_other_contents_than_the_drive_says_is_refused(acc
 
     with pytest.raises(ContentsDamaged, match=r"“big\.bin” came with other contents"):
         await account.run("get_file", filePath="big.bin")
+
+
+@asynccontextmanager
+async def killed_while_it_fetches(account: Account, size: int) -> AsyncIterator[Item]:
+    """Begin to fetch a file in another process, which is killed when it asks for the second half."""
+    item = account.file("big.bin", (BLOCK * (size // len(BLOCK) + 1))[:size])
+    account.plant(service="download", effect="truncate")
+    account.plant(service="download", effect="hang")
+    process = await begin(
+        account.context,
+        account.house.settings,
+        run_id=account.run_id,
+        step="get",
+        action="get_file",
+        given={"fileId": item.id},
+    )
+    while len(account.requests("download")) < 2:
+        assert process.returncode is None
+        await asyncio.sleep(0.05)
+    process.kill()
+    await process.wait()
+    account.sandbox.world.ledger.clear()
+    yield item
+
+
+async def test_a_download_whose_process_is_killed_goes_on_in_another_behind_what_is_kept(account: Account) -> None:
+    size = 2 * PIECE + 5 * MEBI
+    async with killed_while_it_fetches(account, size):
+        fetched = await account.step("get", "get_file", filePath="big.bin")
+
+    (request,) = account.requests("download")
+    await eventually(lambda: request.bytes_out > 0)  # counted once it is all sent
+    assert request.status == 206
+    assert size - PIECE - MEBI < request.bytes_out <= size - PIECE  # a piece ends with the chunk that fills it
+    assert fetched.content.size == size
+    digest = hashlib.sha256()
+    async for chunk in account.context.files.open(fetched.content).chunks():
+        digest.update(chunk)
+    expected = hashlib.sha256((BLOCK * (size // len(BLOCK) + 1))[:size]).hexdigest()
+    assert fetched.content.sha256 == digest.hexdigest() == expected
+
+
+async def test_a_file_that_changed_since_its_download_was_killed_is_an_error_once_and_then_fetched_anew(
+    account: Account,
+) -> None:
+    async with killed_while_it_fetches(account, 2 * PIECE + 5 * MEBI) as item:
+        account.drive.replace_content(item, account.sandbox.world.library.blobs.of(b"other"), account.drive.owner)
+
+        with pytest.raises(ItemChanged, match=r"“big\.bin” was changed"):
+            await account.step("get", "get_file", filePath="big.bin")
+        fetched = await account.step("get", "get_file", filePath="big.bin")
+
+    assert fetched.content.sha256 == hashlib.sha256(b"other").hexdigest()
 
 
 # Once

@@ -1,4 +1,4 @@
-"""Contents on their way: up in one request or in fragments, down with what was missed fetched again.
+"""Contents on their way up, in one request or in fragments.
 
 An upload in fragments is a session that Graph gives a URL for. How far it is only the drive knows, so after a broken
 connection or a crash it is asked, and the upload goes on from there; another process finds the URL in the checkpoint.
@@ -6,14 +6,13 @@ https://learn.microsoft.com/graph/api/driveitem-createuploadsession
 """
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from landbridge.errors import (
     ContentsDamaged,
-    ItemChanged,
     ItemNotFound,
     ProviderBusy,
     ProviderFailed,
@@ -25,7 +24,7 @@ from landbridge.integrations.onedrive.hashes import QuickXorHash
 from landbridge.integrations.onedrive.models.items import DriveItem
 from landbridge.integrations.onedrive.models.places import Conflict
 from landbridge.integrations.onedrive.names import encoded
-from landbridge.kit import Answer, Contents, File, Stream
+from landbridge.kit import Answer, Contents, File
 
 FRAGMENT = 10 << 20
 """Bytes of one fragment: a multiple of 320 KiB, as Graph demands of all but the last one."""
@@ -237,65 +236,14 @@ class Upload:
         return item
 
     def _is_whole(self, item: DriveItem) -> bool:
-        return _has(item, self._hash, self.name)
+        return has_contents(item, self._hash, self.name)
 
 
-def _has(item: DriveItem, hashed: QuickXorHash, name: str) -> bool:
+def has_contents(item: DriveItem, hashed: QuickXorHash, name: str) -> bool:
     """Return whether an item has the contents that were hashed, as far as its drive keeps contents as they are."""
     digest = item.file.hashes.quick_xor_hash if item.file and item.file.hashes else None
     is_same = digest == hashed.digest() if digest is not None and hashed.length else item.size == hashed.length
     return is_same or _REWRITTEN.search(name) is not None
-
-
-async def downloaded(graph: Graph, place: Place, item: DriveItem, first: Stream) -> AsyncGenerator[bytes, None]:
-    """Yield a file's contents; after a broken connection what is missing is fetched again.
-
-    Raises `ItemChanged` if the file changed midway: its parts would belong to two versions; and `ContentsDamaged` in
-    the end if what came is not what the drive has.
-    """
-    hashed, skip, attempt, stream = QuickXorHash(), 0, 0, first
-    while True:
-        try:
-            async for chunk in stream.chunks():
-                fresh, skip = chunk[skip:], max(skip - len(chunk), 0)
-                if fresh:
-                    hashed.update(fresh)
-                    attempt = 0
-                    yield fresh
-            break
-        except (ProviderUnreachable, ProviderTimedOut):
-            attempt += 1
-            if attempt == 1:
-                graph.be_patient_again()
-            if attempt > 3 or not await graph.wait_a_little(attempt):
-                raise
-        finally:
-            stream.close()
-        stream, skip = await _continued(graph, place, item, hashed.length, first.headers.get("ETag"))
-    if not _has(item, hashed, item.name or ""):
-        await _must_be_unchanged(graph, place, item)
-        raise ContentsDamaged(f"“{item.name}” came with other contents than OneDrive has.")
-
-
-async def _continued(graph: Graph, place: Place, item: DriveItem, got: int, tag: str | None) -> tuple[Stream, int]:
-    """Return the contents from byte `got` on, and how many bytes to skip if the server gives the whole all the same."""
-    await _must_be_unchanged(graph, place, item)
-    stream = await graph.open("GET", place / "content", headers={"Range": f"bytes={got}-"})
-    said = stream.headers.get("Content-Range") or ""
-    if stream.headers.get("ETag") != tag or (stream.status == 206 and not said.startswith(f"bytes {got}-")):
-        stream.close()
-        raise _changed(item)
-    return stream, 0 if stream.status == 206 else got
-
-
-async def _must_be_unchanged(graph: Graph, place: Place, item: DriveItem) -> None:
-    now = await graph.item(place)
-    if (now.c_tag or now.e_tag) != (item.c_tag or item.e_tag):
-        raise _changed(item)
-
-
-def _changed(item: DriveItem) -> ItemChanged:
-    return ItemChanged(f"“{item.name}” was changed while it was being fetched.")
 
 
 def _next_offset(answer: Answer, otherwise: int) -> int:

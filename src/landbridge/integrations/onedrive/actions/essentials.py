@@ -8,6 +8,7 @@ from urllib.parse import quote
 from uuid import UUID
 
 from landbridge.errors import ActionRefused, InvalidRequest, ItemNotFound, NotOffered, OutcomeUnknown, ProviderBusy
+from landbridge.integrations.onedrive.downloads import fetched
 from landbridge.integrations.onedrive.graph import (
     FULL_PAGE,
     Graph,
@@ -31,7 +32,7 @@ from landbridge.integrations.onedrive.models.items import Deleted, DriveItem, Fe
 from landbridge.integrations.onedrive.models.places import TheFile
 from landbridge.integrations.onedrive.models.requests import OneDriveRequest, Paging, RequestAnswer
 from landbridge.integrations.onedrive.names import check_name
-from landbridge.integrations.onedrive.transfers import SIMPLE_UPLOAD, Upload, downloaded
+from landbridge.integrations.onedrive.transfers import SIMPLE_UPLOAD, Upload
 from landbridge.kit import Stream, Wait, action
 
 _SETTLED_BY_US = frozenset({"authorization", "host", "connection", "content-length", "transfer-encoding", "user-agent"})
@@ -88,17 +89,12 @@ async def download_file(graph: Graph, given: DownloadFile) -> FetchedFile:
 async def _fetched(graph: Graph, given: TheFile, *, with_content: bool) -> FetchedFile:
     place, item = await graph.find(given.drive_id, given.file_id, given.file_path)
     must_be_file(item)
-    fetched = FetchedFile.model_validate(item.as_json())
+    known = FetchedFile.model_validate(item.as_json())
     if not with_content:
-        return fetched
+        return known
     if item.package is not None:
         raise NotOffered(f"“{item.name}” is a notebook, which has no contents of its own to fetch.")
-    async with (
-        graph.stream("GET", place / "content") as first,
-        contextlib.aclosing(downloaded(graph, place, item, first)) as chunks,
-    ):
-        content = await graph.context.files.save(item.name or item.id, _mime_type(first, item), chunks)
-    return fetched.model_copy(update={"content": content})
+    return known.model_copy(update={"content": await fetched(graph, place, item)})
 
 
 @action(scopes={"Files.Read"}, repeatable=True, effect="reads")
@@ -326,8 +322,3 @@ async def _answer(graph: Graph, stream: Stream) -> RequestAnswer:
         return RequestAnswer(status=stream.status, headers=headers, body=(await graph.whole(stream)).json())
     file = await graph.context.files.save("answer", kind or "application/octet-stream", stream.chunks())
     return RequestAnswer(status=stream.status, headers=headers, file=file)
-
-
-def _mime_type(stream: Stream, item: DriveItem) -> str:
-    known = item.file.mime_type if item.file else None
-    return known or stream.headers.get("Content-Type") or "application/octet-stream"

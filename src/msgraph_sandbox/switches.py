@@ -51,6 +51,10 @@ class Switches(BaseModel):
         default=False,
         description="Items of personal drives give their drive's id in lower case, without leading zeros.",
     )
+    encoded_names: bool = Field(default=False, description="Items give their names percent-encoded, as some do.")
+    encoded_resync: bool = Field(
+        default=False, description="The `Location` of a 410 is percent-encoded once too often, and leads nowhere."
+    )
     list_own_drives: bool = Field(
         default=True, description="Whether `/me/drives` has the user's drive. Sometimes it does not."
     )

@@ -46,3 +46,22 @@ async def test_lists_may_be_empty(caller: Caller) -> None:
     assert (await grace.graph("GET", "/me/drives"))["value"] == []
     assert (await grace.graph("GET", "/me/drive/sharedWithMe"))["value"] == []
     assert (await grace.graph("GET", "/me/drive"))["driveType"] == "business"
+
+
+async def test_names_may_come_percent_encoded(caller: Caller) -> None:
+    await caller.graph("PUT", "/me/drive/root:/a%20b.txt:/content", 201, data=b"x")
+    await caller.control("PATCH", "/switches", json={"encoded_names": True})
+    assert (await caller.graph("GET", "/me/drive/root:/a%20b.txt"))["name"] == "a%20b.txt"
+
+
+async def test_the_address_to_start_afresh_from_may_lead_nowhere(caller: Caller) -> None:
+    drive = await caller.graph("GET", "/me/drive")
+    link = (await caller.graph("GET", "/me/drive/root/delta"))["@odata.deltaLink"]
+    await caller.control("PATCH", "/switches", json={"encoded_resync": True})
+    await caller.control("POST", f"/drives/{drive['id']}/resync", json={"kind": "apply"})
+    async with caller.session.get(exact(link), headers={"Authorization": f"Bearer {caller.token}"}) as gone:
+        location = gone.headers["Location"]
+        assert gone.status == 410
+    assert "%252F" in location
+    async with caller.session.get(exact(location), headers={"Authorization": f"Bearer {caller.token}"}) as lost:
+        assert lost.status >= 400

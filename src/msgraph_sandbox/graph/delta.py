@@ -91,6 +91,8 @@ def _start(visit: Visit, token: str) -> Place | None:
 def resync(visit: Visit) -> GraphRefused:
     """Return 410 with the address to start afresh from, and what to do with local items that it does not report."""
     location = f"{visit.request.origin}/v1.0/drives/{visit.drive.id}/root/delta?token="
+    if visit.library.switches.encoded_resync:
+        location = f"{visit.request.origin}/v1.0/{quote(quote(f'drives/{visit.drive.id}/root/delta', safe=''))}?token="
     message = "Resync required. Replace any local items with the server's version and upload local changes."
     return GraphRefused(410, "resyncRequired", message, inner=visit.drive.resync_kind, headers={"Location": location})
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import cast, get_args
+from urllib.parse import quote
 
 from msgraph_sandbox.drive.drive import Conflict, Drive
 from msgraph_sandbox.drive.items import Actor, Item
@@ -123,6 +124,8 @@ class Visit:
         switches = self.library.switches
         if switches.short_drive_ids and self.drive.personal:
             body["parentReference"]["driveId"] = self.drive.id.lower().lstrip("0")
+        if switches.encoded_names:
+            body["name"] = quote(item.name)
         if switches.hash_delay_seconds and "file" in body:
             age = self.library.clock.now() - item.modified
             if age.total_seconds() < switches.hash_delay_seconds:

@@ -7,7 +7,6 @@ sessions, traces. This one writes what it is given and hands on what comes; pars
 
 import asyncio
 import contextlib
-import re
 import socket
 import ssl
 from collections import deque
@@ -34,7 +33,6 @@ _LARGE = 64 << 10
 _REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 _EXPECT_BODY = frozenset({"POST", "PUT", "PATCH"})
 _CONTROLS = bytes([*range(9), *range(10, 32), 127])
-_UNSAFE_TARGET = re.compile(r"[^\x21-\x7e]")
 
 
 class Unsendable(ValueError):
@@ -253,7 +251,7 @@ def _head(
     method: str, host: Host, target: str, headers: Mapping[str, str] | CIMultiDict[str], body: Body, more: Lines
 ) -> tuple[bytes, bool]:
     """Return a request's head as it is sent, and whether its body is sent in chunks."""
-    if _UNSAFE_TARGET.search(target) or not (method.isascii() and method.isalpha()):
+    if not _is_visible(target) or not (method.isascii() and method.isalpha()):
         raise Unsendable("The request line holds what no request line may hold.")
     if not isinstance(headers, CIMultiDict):
         headers = CIMultiDict(headers)
@@ -268,6 +266,10 @@ def _head(
     elif not has_length and (body or method in _EXPECT_BODY):
         last = f"Content-Length: {len(body) if isinstance(body, bytes) else 0}\r\n\r\n"
     return b"".join((first.encode("ascii"), lines(headers.items()), more, last.encode("ascii"))), is_chunked
+
+
+def _is_visible(text: str) -> bool:
+    return text.isascii() and text.isprintable() and " " not in text
 
 
 @lru_cache(maxsize=100)

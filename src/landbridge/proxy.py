@@ -5,7 +5,7 @@ is followed without it.
 """
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit
@@ -141,12 +141,12 @@ class Proxy:
         headers["User-Agent"] = self._user_agent
         return await self._outbound.open(outgoing.method, outgoing.path, headers, outgoing.body)
 
-    async def _call(self, url: str, opened: Opened, outgoing: Outgoing) -> Stream:
+    def _call(self, url: str, opened: Opened, outgoing: Outgoing) -> Awaitable[Stream]:
         headers = outgoing.headers
         if "Authorization" in headers or "User-Agent" in headers:
             headers = CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in _OURS)
         ours = Lines(opened.authorization + self._user_agent_line)
-        return await self._outbound.open(outgoing.method, url, headers, outgoing.body, ours)
+        return self._outbound.open(outgoing.method, url, headers, outgoing.body, ours)
 
     async def _once_more(self, url: str, opened: Opened, outgoing: Outgoing, refused: Stream) -> tuple[Opened, Stream]:
         """Return a new token and the answer to a second try with it, or what there was if there is no newer token."""
@@ -200,7 +200,7 @@ def target(manifest: Manifest, api_url: str, path: str) -> str:
         raise InvalidRequest(f"The path is longer than {LONGEST_PATH} bytes.")
     if _UNSAFE.search(path):
         raise InvalidRequest("The path holds characters that must be percent-encoded.")
-    if _LOOKS_ABSOLUTE.match(path):
+    if ":/" in path and _LOOKS_ABSOLUTE.match(path):
         found = _ABSOLUTE.match(path)
         origin = f"{found[1]}://{found[2]}".lower() if found else ""
         if not found or origin not in {manifest.api.url, _origin(api_url)}:

@@ -117,7 +117,8 @@ class Proxied:
         path = _text(named, b"x-paragon-proxy-url") or path
         is_raw = named.get(b"x-paragon-use-raw-response", b"").lower() in {b"1", b"true"}
         forwarded = _forwarded(scope["headers"], named, is_raw)
-        outgoing = Outgoing(scope["method"], path, forwarded, await _body(named, receive))
+        has_body = b"content-length" in named or b"transfer-encoding" in named
+        outgoing = Outgoing(scope["method"], path, forwarded, await _body(named, receive) if has_body else None)
         if b"content-type" in named:
             _settle_content_type(outgoing)
         answer = await self._rooms.proxy.send(caller, integration, _text(named, b"x-paragon-credential"), outgoing)
@@ -174,10 +175,8 @@ def _forwarded_name(name: bytes) -> str | None:
 
 
 async def _body(named: dict[bytes, bytes], receive: Any) -> Body:
-    """Return the request's body: nothing, bytes if it is small, else a stream."""
+    """Return the request's body: bytes if it is small, else a stream."""
     length = named.get(b"content-length")
-    if length is None and b"transfer-encoding" not in named:
-        return None
     stream = _incoming(receive)
     if length is not None and length.isdigit() and int(length) <= _SENT_AGAIN_IF_NEEDED:
         return b"".join([chunk async for chunk in stream])
@@ -258,9 +257,13 @@ async def _return(answer: Stream, send: Any, *, is_plain: bool) -> int:
 
 def _is_whole_json(status: int, told: dict[bytes, bytes]) -> bool:
     """Return whether the body is JSON that stays JSON when something is put around it: not a part, not compressed."""
-    content_type = told.get(b"content-type", b"").partition(b";")[0].strip().lower()
     is_plain = told.get(b"content-encoding", b"identity").lower() == b"identity"
-    return content_type == b"application/json" and is_plain and status not in {204, 206, 304}
+    return _is_json(told.get(b"content-type", b"")) and is_plain and status not in {204, 206, 304}
+
+
+@lru_cache(maxsize=100)
+def _is_json(content_type: bytes) -> bool:
+    return content_type.partition(b";")[0].strip().lower() == b"application/json"
 
 
 def _returned(fields: Headers, told: dict[bytes, bytes]) -> Headers:

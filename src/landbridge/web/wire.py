@@ -198,7 +198,8 @@ class Wire(asyncio.Protocol):
     def _begin(self, exchange: "Exchange") -> None:
         is_full = max(len(self.state.connections), len(self.state.tasks)) >= self._most
         application = service_unavailable if is_full else self._application
-        self.state.tasks.add(self.loop.create_task(exchange.run(application)))
+        exchange.task = self.loop.create_task(exchange.run(application))
+        self.state.tasks.add(exchange.task)
 
     def _refuse(self, why: str) -> None:
         """Say what is wrong with a request if its turn to be answered has come, and close."""
@@ -263,7 +264,9 @@ class Exchange:
         "_wire",
         "is_over",
         "keeps_alive",
+        "task",
     )
+    task: asyncio.Task[None]
 
     def __init__(
         self,
@@ -301,7 +304,7 @@ class Exchange:
         except Exception:
             log.exception("the application failed")
         finally:
-            self._wire.state.tasks.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+            self._wire.state.tasks.discard(self.task)
             if not self.is_over:
                 self._wire.transport.close()
 

@@ -9,13 +9,14 @@ nothing fails as it does everywhere, except where the operator asks just that.
 """
 
 import json
+import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final, Generic, TypeVar
 
 from pydantic import JsonValue
 
@@ -25,20 +26,32 @@ from landbridge.workflows.expressions import resolve
 
 Conditions = Sequence[Sequence[Condition]]
 Compare = Callable[[JsonValue, JsonValue], bool]
+_T = TypeVar("_T")
 
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,4})?")
 _LONGEST_NUMBER = 400
 _ASKS_WHETHER_MISSING = frozenset({"$isUndefinedOrNull", "$isNotUndefinedOrNull"})
 
 
+@dataclass(frozen=True)
+class Operand(Generic[_T]):
+    """What an operator can compare: JSON Schema types, in words, and what it takes a value for, None if for nothing."""
+
+    kinds: frozenset[str]
+    words: str
+    read: Callable[[JsonValue], _T | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What an operator asks of its operands, and in words."""
+    """What an operator asks. An operand that is None may be anything."""
 
     holds: Compare
     meaning: str
     """What *left* is when it holds."""
 
+    left: Operand[Any] | None = None  # Any: whatever it is taken for
+    right: Operand[Any] | None = None
     takes_right: bool = True
 
 
@@ -96,38 +109,22 @@ def _instant(value: JsonValue) -> datetime | None:
         return None
 
 
-def _texts(compare: Callable[[str, str], bool]) -> Compare:
-    def holds(left: JsonValue, right: JsonValue) -> bool:
-        one, other = _text(left), _text(right)
-        return one is not None and other is not None and compare(one, other)
-
-    return holds
+def _boolean(value: JsonValue) -> bool | None:
+    if isinstance(value, str):
+        return {"true": True, "false": False}.get(value.strip().lower())
+    return value if isinstance(value, bool) else None
 
 
-def _numbers(compare: Callable[[Decimal, Decimal], bool]) -> Compare:
-    def holds(left: JsonValue, right: JsonValue) -> bool:
-        one, other = _number(left), _number(right)
-        return one is not None and other is not None and compare(one, other)
-
-    return holds
-
-
-def _instants(compare: Callable[[datetime, datetime], bool]) -> Compare:
-    def holds(left: JsonValue, right: JsonValue) -> bool:
-        one, other = _instant(left), _instant(right)
-        return one is not None and other is not None and compare(one, other)
-
-    return holds
-
-
-def _not(holds: Compare) -> Compare:
-    return lambda left, right: not holds(left, right)
+def _entries(value: JsonValue) -> list[JsonValue] | None:
+    """Return a list, or what stands between a text's commas."""
+    if isinstance(value, str):
+        return list(value.split(","))
+    return value if isinstance(value, list) else None
 
 
 def _is_one_of(left: JsonValue, right: JsonValue) -> bool:
-    """Return whether a text is in a list of texts, which may be one text with commas."""
-    entries = right.split(",") if isinstance(right, str) else right if isinstance(right, list) else []
-    return (text := _text(left)) is not None and any(text.strip() == (_text(one) or "").strip() for one in entries)
+    text, entries = _text(left), _entries(right)
+    return text is not None and any(text.strip() == (_text(one) or "").strip() for one in entries or ())
 
 
 def _is_entry(left: JsonValue, right: JsonValue) -> bool:
@@ -146,62 +143,77 @@ def _is_same(one: JsonValue, other: JsonValue) -> bool:
     return text == other_text or (are_numbers and one == other)
 
 
-def _is_empty(left: JsonValue, _: JsonValue) -> bool:
-    return left is None or left == []
+_TEXT = Operand(frozenset({"string", "number", "integer", "boolean", "null"}), "a text", _text)
+_NUMERIC = Operand(frozenset({"string", "number", "integer", "null"}), "a number", _number)
+_DATE = Operand(frozenset({"string", "null"}), "a date, as 2026-01-31T12:00:00Z", _instant)
+_BOOLEAN = Operand(frozenset({"string", "boolean", "null"}), "true or false", _boolean)
+_LIST = Operand(frozenset({"array", "string", "null"}), "a list", _entries)
 
 
-def _is_true(left: JsonValue, _: JsonValue) -> bool:
-    return left is True or (isinstance(left, str) and left.strip().lower() == "true")
+def _comparing(operand: Operand[_T], compare: Callable[[_T, _T], bool], meaning: str) -> Rule:
+    """Return the rule that holds if both sides can be compared, and compare so."""
+
+    def holds(left: JsonValue, right: JsonValue) -> bool:
+        one, other = operand.read(left), operand.read(right)
+        return one is not None and other is not None and compare(one, other)
+
+    return Rule(holds, meaning, operand, operand)
 
 
-def _is_false(left: JsonValue, _: JsonValue) -> bool:
-    return left is False or (isinstance(left, str) and left.strip().lower() == "false")
+def _asking(
+    holds: Callable[[JsonValue], bool], meaning: str, left: Operand[Any] | None = None
+) -> Rule:  # Any: as above
+    """Return the rule that looks at the left side only."""
+    return Rule(lambda value, _: holds(value), meaning, left, takes_right=False)
 
 
-def _is_null(left: JsonValue, _: JsonValue) -> bool:
-    return left is None
+def _opposite(rule: Rule) -> Rule:
+    return replace(rule, holds=lambda left, right: not rule.holds(left, right), meaning="anything else")
 
 
-_contains = _texts(lambda left, right: right in left)
-_matches = _texts(lambda left, right: left == right)
-_starts = _texts(lambda left, right: left.startswith(right))
-_ends = _texts(lambda left, right: left.endswith(right))
-_equals = _numbers(lambda left, right: left == right)
+_contains = _comparing(_TEXT, operator.contains, "a text that has *right* in it")
+_matches = _comparing(_TEXT, operator.eq, "the same text as *right*")
+_starts = _comparing(_TEXT, str.startswith, "a text that starts with *right*")
+_ends = _comparing(_TEXT, str.endswith, "a text that ends with *right*")
+_one_of = Rule(_is_one_of, "one of the texts in *right*: a list, or a text with commas between them", _TEXT, _LIST)
+_equals = _comparing(_NUMERIC, operator.eq, "the same number as *right*: 1, 1.0 and the text “1” are one")
+_entry = Rule(_is_entry, "an entry of the list *right*; or a list with the entry *right*")
+_empty = _asking(lambda left: left is None or left == [], "a list without entries, or null")
 
 OPERATORS: Final[Mapping[str, Rule]] = MappingProxyType(
     {
-        "$stringContains": Rule(_contains, "a text that has *right* in it"),
-        "$stringDoesNotContain": Rule(_not(_contains), "not so"),
-        "$stringExactlyMatches": Rule(_matches, "the same text as *right*"),
-        "$stringDoesNotExactlyMatch": Rule(_not(_matches), "not so"),
-        "$stringIsIn": Rule(_is_one_of, "one of the texts in *right*: a list, or a text with commas between them"),
-        "$stringIsNotIn": Rule(_not(_is_one_of), "not so"),
-        "$stringStartsWith": Rule(_starts, "a text that starts with *right*"),
-        "$stringDoesNotStartWith": Rule(_not(_starts), "not so"),
-        "$stringEndsWith": Rule(_ends, "a text that ends with *right*"),
-        "$stringDoesNotEndWith": Rule(_not(_ends), "not so"),
-        "$stringGreaterThan": Rule(_texts(lambda left, right: left > right), "a text after *right*, by code points"),
-        "$stringLessThan": Rule(_texts(lambda left, right: left < right), "a text before *right*, by code points"),
-        "$numberGreaterThan": Rule(_numbers(lambda left, right: left > right), "a number greater than *right*"),
-        "$numberLessThan": Rule(_numbers(lambda left, right: left < right), "a number less than *right*"),
-        "$numberGreaterThanOrEqualTo": Rule(_numbers(lambda left, right: left >= right), "a number, *right* or more"),
-        "$numberLessThanOrEqualTo": Rule(_numbers(lambda left, right: left <= right), "a number, *right* or less"),
-        "$numberEquals": Rule(_equals, "the same number as *right*: 1, 1.0 and the text “1” are one"),
-        "$numberDoesNotEqual": Rule(_not(_equals), "not so"),
-        "$dateTimeAfter": Rule(_instants(lambda left, right: left > right), "a time after *right*"),
-        "$dateTimeBefore": Rule(_instants(lambda left, right: left < right), "a time before *right*"),
-        "$dateTimeEquals": Rule(_instants(lambda left, right: left == right), "the same instant as *right*"),
-        "$booleanTrue": Rule(_is_true, "true, or the text “true”", takes_right=False),
-        "$booleanFalse": Rule(_is_false, "false, or the text “false”", takes_right=False),
-        "$exists": Rule(_not(_is_null), "there, and not null; fails if it is missing", takes_right=False),
-        "$doesNotExist": Rule(_is_null, "there, and null; fails if it is missing", takes_right=False),
-        "$isNotUndefinedOrNull": Rule(_not(_is_null), "there, and not null", takes_right=False),
-        "$isUndefinedOrNull": Rule(_is_null, "missing, or null", takes_right=False),
-        "$arrayIsIn": Rule(_is_entry, "an entry of the list *right*; or a list with the entry *right*"),
-        "$arrayIsNotIn": Rule(_not(_is_entry), "not so"),
-        "$arrayIsEmpty": Rule(_is_empty, "a list without entries, or null", takes_right=False),
-        "$arrayIsNotEmpty": Rule(_not(_is_empty), "not so", takes_right=False),
-        "$none": Rule(lambda _left, _right: True, "anything: the condition always holds", takes_right=False),
+        "$stringContains": _contains,
+        "$stringDoesNotContain": _opposite(_contains),
+        "$stringExactlyMatches": _matches,
+        "$stringDoesNotExactlyMatch": _opposite(_matches),
+        "$stringIsIn": _one_of,
+        "$stringIsNotIn": _opposite(_one_of),
+        "$stringStartsWith": _starts,
+        "$stringDoesNotStartWith": _opposite(_starts),
+        "$stringEndsWith": _ends,
+        "$stringDoesNotEndWith": _opposite(_ends),
+        "$stringGreaterThan": _comparing(_TEXT, operator.gt, "a text after *right*, by code points"),
+        "$stringLessThan": _comparing(_TEXT, operator.lt, "a text before *right*, by code points"),
+        "$numberGreaterThan": _comparing(_NUMERIC, operator.gt, "a number greater than *right*"),
+        "$numberLessThan": _comparing(_NUMERIC, operator.lt, "a number less than *right*"),
+        "$numberGreaterThanOrEqualTo": _comparing(_NUMERIC, operator.ge, "a number, *right* or more"),
+        "$numberLessThanOrEqualTo": _comparing(_NUMERIC, operator.le, "a number, *right* or less"),
+        "$numberEquals": _equals,
+        "$numberDoesNotEqual": _opposite(_equals),
+        "$dateTimeAfter": _comparing(_DATE, operator.gt, "a time after *right*"),
+        "$dateTimeBefore": _comparing(_DATE, operator.lt, "a time before *right*"),
+        "$dateTimeEquals": _comparing(_DATE, operator.eq, "the same instant as *right*"),
+        "$booleanTrue": _asking(lambda left: _boolean(left) is True, "true, or the text “true”", _BOOLEAN),
+        "$booleanFalse": _asking(lambda left: _boolean(left) is False, "false, or the text “false”", _BOOLEAN),
+        "$exists": _asking(lambda left: left is not None, "not null; fails if it is missing"),
+        "$doesNotExist": _asking(lambda left: left is None, "null; fails if it is missing"),
+        "$isNotUndefinedOrNull": _asking(lambda left: left is not None, "there, and not null"),
+        "$isUndefinedOrNull": _asking(lambda left: left is None, "missing, or null"),
+        "$arrayIsIn": _entry,
+        "$arrayIsNotIn": _opposite(_entry),
+        "$arrayIsEmpty": _empty,
+        "$arrayIsNotEmpty": _opposite(_empty),
+        "$none": _asking(lambda _: True, "anything"),
     }
 )
 """What each operator means; the names are the browser SDK's."""

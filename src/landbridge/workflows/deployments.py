@@ -1,7 +1,7 @@
 """Workflows as people keep them: drafts, immutable versions, which of them is deployed, and for whom it is on."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
@@ -122,10 +122,10 @@ class Deployments:
         async with self._database.begin() as tx:
             await store.delete_workflow(tx, row)
 
-    async def problems(self, project_id: str, definition: Workflow) -> list[Problem]:
-        """Return what would keep a definition from running, as far as it can be told before."""
+    async def problems(self, project_id: str, definition: Workflow, workflow_id: str | None = None) -> list[Problem]:
+        """Return what would keep a definition, of a workflow if it is one's, from running, as far as it can be told."""
         async with self._database.read() as tx:
-            facts = await self._facts(tx, project_id)
+            facts = replace(await self._facts(tx, project_id), workflow_id=workflow_id)
         return check(definition, facts)
 
     async def deploy(self, project_id: str, workflow_id: str) -> VersionRow:
@@ -134,7 +134,7 @@ class Deployments:
         Raises `InvalidRequest` with the problems that the draft has.
         """
         row = await self.get(project_id, workflow_id)
-        if found := await self.problems(project_id, Workflow.parse(row.draft)):
+        if found := await self.problems(project_id, Workflow.parse(row.draft), row.id):
             told = [problem.as_json() for problem in found]
             raise InvalidRequest(f"The workflow cannot run yet: {found[0]}", meta={"problems": told})
         async with self._database.begin() as tx:

@@ -36,10 +36,11 @@ LONGEST_REFERENCE: Final = 1024
 
 _REMEMBERED = 2048  # parsed texts
 _LONGEST_REMEMBERED = 512  # characters
-_NAME = r"[^\W\d][\w-]*+"
-_QUOTED = r""""(?:[^"\\]|\\["\\])*+"|'(?:[^'\\]|\\['\\])*+'"""
+_NAME = r"[^\W\d][\w-]*"
+_QUOTED = r""""(?:[^"\\]|\\["\\])*"|'(?:[^'\\]|\\['\\])*'"""
 _SEGMENT = re.compile(rf"(?:\.({_NAME})|\[(-?[0-9]{{1,9}})\]|\[({_QUOTED})\])(\?)?")
-_INSIDE = re.compile(rf"\{{\{{\s*+(?:({_NAME})((?:{_SEGMENT.pattern})*+)|({_QUOTED}))\s*+\}}\}}")
+_SEGMENTS = rf"(?:(?:\.{_NAME}|\[-?[0-9]{{1,9}}\]|\[(?:{_QUOTED})\])\??)*"
+_INSIDE = re.compile(rf"\{{\{{\s*(?:({_NAME})({_SEGMENTS})|({_QUOTED}))\s*\}}\}}")
 _ESCAPED = re.compile(r"\\(.)")
 
 
@@ -221,7 +222,7 @@ def _parsed(text: str) -> Sequence[Part]:
             raise _unreadable(text, start)
         if found[1] and found.end() - start > LONGEST_REFERENCE:
             raise InvalidRequest(f"`{found[0][:40]}…`: a reference has at most {LONGEST_REFERENCE} characters.")
-        parts.append(_reference(found[1], found[2]) if found[1] else _unquoted(found[7]))
+        parts.append(_reference(found[1], found[2]) if found[1] else _unquoted(found[3]))
         end = found.end()
     if end < len(text) or not parts:
         parts.append(text[end:])

@@ -143,10 +143,12 @@ async def test_a_workflow_runs_another_and_gets_what_that_one_gave(crew: Crew) -
 
 
 async def test_a_workflow_that_is_not_deployed_cannot_be_run_by_another(crew: Crew) -> None:
+    other = await crew.deploy("{name: Gone, trigger: {type: request}, steps: [{id: end, type: stop}]}")
     outer = await crew.deploy(
-        "{name: Ask, trigger: {type: request}, steps: [{id: ask, type: runWorkflow, workflow: nowhere, "
-        "continueOnError: true}]}"
+        "{name: Ask, trigger: {type: request}, steps: [{id: ask, type: runWorkflow, "
+        f"workflow: {other.workflow.id}, continueOnError: true}}]}}"
     )
+    await crew.place.house.deployments.undeploy(crew.project, other.workflow.id)
     run = await crew.start(outer)
     assert (await crew.ended(run.id)).state == SUCCEEDED
     assert (await crew.output(run.id))["error"]["code"] == "not_found"

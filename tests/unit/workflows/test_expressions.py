@@ -14,7 +14,16 @@ from landbridge.errors import InvalidRequest, ReferenceFailed, TooLarge
 from landbridge.workflows.expressions import LARGEST_TEXT, Reference, lone_reference, references, resolve
 
 NAMES: dict[str, JsonValue] = {
-    "trigger": {"event": {"name": "Anna", "numbers": [1, 2, 3], "gone": None, "@odata.etag": "w1", 'a"b': 7}},
+    "trigger": {
+        "event": {
+            "name": "Anna",
+            "numbers": [1, 2, 3],
+            "gone": None,
+            "deep": [{"a b": [{"c": 8}]}],
+            "@odata.etag": "w1",
+            'a"b': 7,
+        }
+    },
     "steps": {"find": {"result": {"id": "x1", "size": 3, "isFolder": False}}},
     "settings": {},
 }
@@ -39,6 +48,7 @@ HOSTILE = st.text(alphabet=st.sampled_from("{}[]().?\"'\\ ab_-10\n|+*")) | st.te
         ('{{ trigger.event["@odata.etag"] }}', "w1"),
         ("{{ trigger.event['@odata.etag'] }}", "w1"),
         ('{{ trigger.event["a\\"b"] }}', 7),
+        ('{{ trigger.event.deep[0]["a b"][-1].c }}', 8),
         ("{{ trigger.event.gone }}", None),
         ("{{ trigger.event.missing? }}", None),
         ("{{ trigger.event.missing?.further.on[3] }}", None),

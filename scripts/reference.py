@@ -21,6 +21,9 @@ from landbridge.providers.aadsts import EXPLANATIONS, Who
 from landbridge.settings import Settings
 from landbridge.web import api
 from landbridge.web.rooms import Rooms
+from landbridge.workflows.conditions import OPERATORS
+from landbridge.workflows.definition import MOST_LEVELS, MOST_STEPS, schema
+from landbridge.workflows.expressions import LARGEST_TEXT, LONGEST_REFERENCE
 from scripts.setup import TREE
 
 CATALOG = Catalog.read(files("landbridge.integrations"))
@@ -266,11 +269,13 @@ def _fields(heading: str, schema: Mapping[str, Any]) -> str:  # Any: JSON Schema
 def _kind(of: Mapping[str, Any]) -> str:  # Any: JSON Schema
     if "$ref" in of:
         name = of["$ref"].rpartition("/")[2]
-        return "JSON" if name == "JsonValue" else _link(name)
+        return {"JsonValue": "JSON", "Step": "[step](#steps)"}.get(name) or _link(name)
     if "enum" in of:
         return " or ".join(f"`{value}`" for value in of["enum"])
-    if "anyOf" in of:
-        return " or ".join(_kind(one) for one in of["anyOf"] if one.get("type") != "null")
+    if "const" in of:
+        return f"`{of['const']}`"
+    if alternatives := of.get("anyOf") or of.get("oneOf"):
+        return " or ".join(_kind(one) for one in alternatives if one.get("type") != "null")
     if of.get("type") == "array":
         return f"list of {_kind(of['items'])}"
     return "time" if of.get("format") == "date-time" else str(of.get("type", "JSON"))
@@ -278,7 +283,7 @@ def _kind(of: Mapping[str, Any]) -> str:  # Any: JSON Schema
 
 def _default(of: Mapping[str, Any]) -> str:  # Any: JSON Schema
     default = of.get("default")
-    return "" if default in (None, {}) else f"Default `{json.dumps(default).strip(chr(34))}`. "
+    return "" if default in (None, {}, [], "") else f"Default `{json.dumps(default).strip(chr(34))}`. "
 
 
 def _in_code(default: object) -> str:
@@ -291,6 +296,95 @@ def _in_table(text: str) -> str:
     return text.replace("|", "\\|")
 
 
+_DEFINITIONS = """\
+# Workflow definitions
+
+What can be written in a [workflow](workflows.md). The [JSON Schema](workflow.schema.json) says the same to an editor,
+which then helps while one writes: in YAML, the first line may be
+
+```yaml
+# yaml-language-server: $schema=https://HOST/PATH/TO/workflow.schema.json
+```
+
+YAML is read as its version 1.2 has it: `no`, `12:30` and `2026-01-31` are texts, `true` and `12` are not. Anchors,
+aliases and tags are refused. A definition has at most {steps} steps in {levels} levels, and 1 MiB.
+
+This page is generated from `src/landbridge/workflows` by `make docs`.
+"""
+
+_EXPRESSIONS = """\
+## References
+
+`{{{{ }}}}` in a field that takes templates looks something up. It may stand anywhere in the field's value, in texts
+within lists and objects too, but not in names. Nothing is ever calculated or called.
+
+| written | leads to |
+|---|---|
+| `{{{{ steps.find.result.id }}}}` | a name in an object |
+| `{{{{ trigger.event.files[0] }}}}`, `[-1]` | a place in a list, from its beginning or its end |
+| `{{{{ item["@odata.etag"] }}}}` | a name of any characters, a backslash before `"` and `\\` |
+| `{{{{ steps.find.result.owner?.name }}}}` | null, all of it, if there is no owner or it is null |
+| `{{{{ "{{{{" }}}}` | the text in quotes: so are braces written |
+
+A text that is exactly one reference becomes the value, of whatever type. Otherwise texts are joined: strings as they
+are, null as nothing, all else as compact JSON. What is missing fails the step with `reference_failed`, which says what
+there is instead; a `?` makes it null. A reference has at most {reference} characters, what is joined {text}.
+
+| begins with | leads to |
+|---|---|
+| `trigger` | what started the workflow: `.request.headers`, `.body`, `.params`, `.file`; `.event`; `.scheduledAt` |
+| `steps` | by id, what the steps before gave: those in the same list and in the lists around it. After a \
+conditional also those in its branches, with `?` unless the other branch ends the workflow. Not those in a fan-out |
+| `settings` | by id, what the user filled in; null if nothing was |
+| `user` | `.id`, `.metadata`, and `.account`: `.id`, `.email`, `.name` of the connected account |
+| `secrets` | by name, a secret of the project, in inputs of actions, in requests and in parameters of functions only |
+| `item`, `index` | in a fan-out, the entry of its list and its place |
+| `fanOut` | by id, `.item` and `.index` of each fan-out around |
+| `run` | `.id` and `.startedAt` |
+"""
+
+_OPERATORS = """\
+## Operators
+
+`if` holds if all conditions of any group hold. A value that an operator cannot compare is a no, never an error. Texts:
+numbers, true and false count as they are written, and capitals matter. Numbers: texts that are numbers count. Dates:
+ISO 8601, in UTC without a zone, at midnight without a time. What a reference leads to must be there, except for the
+operators that ask whether it is missing.
+
+| operator | holds if *left* is |
+|---|---|
+"""
+
+
+def definitions() -> str:
+    """Return the page of everything that can be written in a workflow."""
+    published = schema()
+    things = {name: of for name, of in published["$defs"].items() if of.get("type") == "object"}
+    triggers = [name for name in things if name.endswith("Trigger")]
+    steps = [name for name in things if name.endswith("Step")]
+    parts = [name for name in things if name not in {*triggers, *steps}]
+    rows = (f"| `{name}` | {_in_table(rule.meaning)} |\n" for name, rule in OPERATORS.items())
+    return "\n".join(
+        [
+            _DEFINITIONS.format(steps=MOST_STEPS, levels=MOST_LEVELS),
+            f"## The workflow\n\n{_fields('field', published)}",
+            "## Triggers\n",
+            *(_thing(name, things[name]) for name in triggers),
+            "## Steps\n",
+            *(_thing(name, things[name]) for name in steps),
+            "## Their parts\n",
+            *(_thing(name, things[name]) for name in parts),
+            _EXPRESSIONS.format(reference=f"{LONGEST_REFERENCE:,}", text=f"{LARGEST_TEXT:,}"),
+            _OPERATORS + "".join(rows),
+        ]
+    )
+
+
+def definition_schema() -> str:
+    """Return the JSON Schema of definitions, for editors."""
+    return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
+
+
 PAGES: Mapping[str, Callable[[], str]] = {
     "docs/reference/api.md": management_api,
     "docs/reference/commands.md": commands,
@@ -298,6 +392,8 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "docs/reference/microsoft-errors.md": microsoft_errors,
     **{f"docs/reference/{manifest.type}-actions.md": partial(actions_of, manifest.type) for manifest in CATALOG},
     "docs/reference/settings.md": settings,
+    "docs/reference/workflow-definitions.md": definitions,
+    "docs/reference/workflow.schema.json": definition_schema,
 }
 """Each generated page, and what writes it."""
 

@@ -46,7 +46,7 @@ steps:
     if: [[{left: "{{ steps.list.result.value }}", operator: $arrayIsNotEmpty}]]
     then:
       - {id: ask, type: request, url: "@url@"}
-  - {id: answer, type: response, body: "{{ steps.ask.response.statusCode }}"}
+  - {id: answer, type: response, body: "{{ steps.ask?.response.statusCode }}"}
 """
 FAN_OUT = """
 name: Fan out

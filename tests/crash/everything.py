@@ -73,7 +73,7 @@ steps:
         parameters: {why: "{{ steps.nor.error.code }}"}
   - id: choose
     type: conditional
-    if: [[{left: "{{ steps.mend.result }}", operator: $stringContains, right: mended}]]
+    if: [[{left: "{{ steps.mend?.result }}", operator: $stringContains, right: mended}]]
     then:
       - {id: chosen, type: function, code: "def run(parameters): return 'chosen'"}
   - {id: pause, type: delay, value: 0.2, unit: SECONDS}
@@ -90,7 +90,7 @@ steps:
         concurrency: 2
         steps:
           - {id: cell, type: request, method: POST, url: "SERVICE/cell/{{ trigger.request.body.name }}/{{ item }}"}
-        result: "{{ steps.cell.result?.body?.n? }}{{ item }}"
+        result: "{{ steps.cell.response.body.n? }}{{ item }}"
     result: "{{ steps.cells.results }}"
   - {id: ask, type: runWorkflow, workflow: OTHER, input: {name: "{{ trigger.request.body.name }}", how: asked}}
   - {id: tell, type: runWorkflow, workflow: OTHER, wait: false,
@@ -98,8 +98,8 @@ steps:
   - {id: answer, type: response, statusCode: 201, body: {file: "{{ steps.copy.result.name }}"}}
   - id: end
     type: stop
-    message: "{{ steps.rows.results }} {{ steps.ask.result }} {{ steps.chosen.result }} {{ steps.never.error.code }}
-      {{ steps.mend.result }} {{ steps.copy.result.name }} {{ steps.look.result.count? }}"
+    message: "{{ steps.rows.results }} {{ steps.ask.result }} {{ steps.chosen?.result }} {{ steps.never.error.code }}
+      {{ steps.mend?.result }} {{ steps.copy.result.name }} {{ steps.look.result.count? }}"
 """
 
 

@@ -17,8 +17,7 @@ name: Call somebody
 trigger: {type: request}
 steps:
   - {id: call, type: request, method: GET, url: "%s/", body: {type: none}, %s}
-  - {id: after, type: function, code: "def run(parameters): return parameters",
-     parameters: {e: "{{ steps.call.error.message? }}"}}
+  - {id: after, type: function, code: "def run(parameters): return parameters", parameters: {all: "{{ steps.call }}"}}
 """
 
 FOLDER = """
@@ -88,7 +87,7 @@ async def test_a_step_that_may_fail_gives_its_error_to_those_after_it(crew: Crew
         broken.script = _refuse
         run = await crew.start(await crew.deploy(CALL % (broken.url, "continueOnError: true")))
         assert (await crew.ended(run.id)).state == SUCCEEDED
-    assert "500" in (await crew.output(run.id))["result"]["e"]
+    assert "500" in (await crew.output(run.id))["result"]["all"]["error"]["message"]
 
 
 async def test_the_branch_for_errors_is_walked_and_then_the_steps_after(crew: Crew) -> None:

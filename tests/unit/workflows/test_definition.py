@@ -131,6 +131,7 @@ _VALIDATOR = Draft202012Validator(schema())
 
 def test_the_published_schema_refuses_what_is_no_definition() -> None:
     assert not _VALIDATOR.is_valid({"name": "x"})
+    assert not _VALIDATOR.is_valid({"name": "x", "trigger": {"type": "request"}, "steps": [{"id": "a"}]})
     assert not _VALIDATOR.is_valid({"name": "x", "trigger": {"type": "request"}, "steps": [{"id": "a", "type": "x"}]})
 
 

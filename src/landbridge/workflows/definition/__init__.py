@@ -23,6 +23,7 @@ from landbridge.workflows.definition.calls import (
     RawBody,
     XmlBody,
 )
+from landbridge.workflows.definition.schema import schema
 from landbridge.workflows.definition.steps import (
     LONGEST_CODE,
     ActionStep,
@@ -52,7 +53,6 @@ from landbridge.workflows.definition.workflow import (
     MOST_LEVELS,
     MOST_STEPS,
     Workflow,
-    schema,
 )
 
 __all__ = [

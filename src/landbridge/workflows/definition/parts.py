@@ -1,5 +1,6 @@
 """What every part of a definition has in common."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, SerializerFunctionWrapHandler, model_serializer
@@ -28,9 +29,15 @@ class Part(BaseModel):
         for name, field in type(self).model_fields.items():
             if name not in _ALWAYS and getattr(self, name) == field.get_default():
                 written.pop(field.alias or name, None)
-        first = {name: written.pop(name) for name in _FIRST if name in written}
-        last = {name: written.pop(name) for name in _LAST if name in written}
-        return first | written | last
+        return in_order(written)
+
+
+def in_order(fields: Mapping[str, Any]) -> dict[str, Any]:  # Any: JSON
+    """Return fields as they are best read: what it is, what it does, what happens if that fails."""
+    first = {name: fields[name] for name in _FIRST if name in fields}
+    last = {name: fields[name] for name in _LAST if name in fields}
+    own = {name: of for name, of in fields.items() if name not in first and name not in last}
+    return first | own | last
 
 
 Identifier = Annotated[str, Field(pattern=r"^[a-z][A-Za-z0-9_]{0,63}$")]

@@ -1,7 +1,7 @@
 """A workflow as a whole, in and out of JSON and YAML."""
 
 from collections.abc import Iterator
-from typing import Any, Final, Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import Field, JsonValue, ValidationError, model_validator
 
@@ -79,11 +79,6 @@ class Workflow(Part):
         return self
 
 
-def schema() -> dict[str, Any]:  # Any: JSON Schema
-    """Return the JSON Schema of definitions, for editors."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Workflow.model_json_schema(by_alias=True)}
-
-
 def _walk(steps: tuple[Step, ...], around: tuple[Step, ...]) -> Iterator[tuple[Step, tuple[Step, ...]]]:
     for step in steps:
         yield step, around
@@ -106,7 +101,7 @@ def _in_plain_words(error: ValidationError, value: object) -> str:
     said = []
     for problem in error.errors(include_url=False)[:_MOST_SAID]:
         place = _place(problem["loc"], value)
-        message = _PLAINLY.get(problem["type"], problem["msg"].removeprefix("Value error, "))
+        message = _PLAINLY.get(problem["type"], problem["msg"].removeprefix("Value error, ").rstrip("."))
         said.append(f"{place}: {message}" if place else message)
     rest = error.error_count() - _MOST_SAID
     return "; ".join(said) + (f"; and {rest} more" if rest > 0 else "") + "."

@@ -11,24 +11,34 @@ import asyncio
 import base64
 import json
 import logging
+import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
-from typing import Any, Literal, cast
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal, cast
 
-from dbos import DBOS, SetWorkflowID
+import structlog
+from dbos import DBOS, DBOSConfig, SetWorkflowID
 from dbos._serialization import Serializer  # the base class is part of its documented configuration, but not exported
 from pydantic import JsonValue
 
+from landbridge.errors import StoreFailed
 from landbridge.settings import Settings
-from landbridge.store.database import journal_engine
+from landbridge.store.journal import Journal
 from landbridge.vault import Vault
+
+log = structlog.get_logger(__name__)
 
 Walk = Callable[[str, int], Awaitable[None]]
 """What a leg does, given its run and its number: idempotent but for its steps."""
 
 _VERSION = "1"
 """Of what a leg's steps are and mean. A leg begun by another version is not taken up: see `Engine.take_up`."""
+
+CLOSED_WITHIN: Final = timedelta(seconds=5)
+"""How long an engine may take to end, whatever its database does."""
+
+_ONE = threading.Lock()  # held by the engine that this process has
 
 _THREADS = 4  # more only get in each other's way: 12 ms of CPU a run at 4, 14 at 16
 _AT_ONCE = 500
@@ -41,39 +51,66 @@ class Engine:
     def __init__(self, settings: Settings, vault: Vault, walk: Walk, executor_id: str) -> None:
         self._home = asyncio.get_running_loop()
         self._walk = walk
-        self._journal = journal_engine(settings)
-        logging.getLogger("dbos").handlers = [logging.NullHandler()]  # else it makes one that prints what it likes
-        logging.getLogger("dbos").propagate = False
-        DBOS(
-            config={
-                "name": "landbridge",
-                "system_database_url": settings.effective_database_url,
-                "system_database_engine": self._journal,
-                "application_version": _VERSION,
-                "executor_id": executor_id,
-                "max_executor_threads": _THREADS,
-                "serializer": _Sealed(vault),
-                "use_listen_notify": False,
-            }
-        )
-
-        async def leg(run_id: str, number: int) -> None:
-            await self._run_leg(run_id, number)
-
-        self._leg = DBOS.workflow(name="leg", max_recovery_attempts=None)(leg)
+        self._journal = Journal(settings)
+        self._config: DBOSConfig = {
+            "name": "landbridge",
+            "system_database_url": settings.effective_database_url,
+            "system_database_engine": self._journal.engine,
+            "application_version": _VERSION,
+            "executor_id": executor_id,
+            "max_executor_threads": _THREADS,
+            "serializer": _Sealed(vault),
+            "use_listen_notify": False,
+            "notification_listener_polling_interval_sec": 0.05,  # it has nothing to look for, but its end waits for it
+        }
+        self._turn = threading.Lock()
+        self._has_begun = False
 
     async def open(self) -> None:
-        """Make the journal's tables if they are missing, and begin to take up legs that others left."""
-        await asyncio.to_thread(DBOS.launch)
+        """Make the journal's tables if they are missing, and begin to take up legs that others left.
+
+        Waits for a database that is away. Whatever ends this, nothing of it is left: the next engine would be given it.
+        """
+        try:
+            await _apart(self._begin)
+        except BaseException:
+            await self.close()
+            raise
 
     async def close(self) -> None:
-        """Stop. Legs under way stay in the journal, for another executor."""
-        await asyncio.to_thread(self._end)
+        """Stop, within `CLOSED_WITHIN`. Legs under way stay in the journal, for another executor."""
+        self._journal.shut()
+        try:
+            async with asyncio.timeout(CLOSED_WITHIN.total_seconds()):
+                await _apart(self._finish)
+        except TimeoutError:
+            log.warning("the durable engine does not end; it is left to the end of the process")
         self._home.set_default_executor(ThreadPoolExecutor())  # DBOS put its own in place, which has just ended
 
-    def _end(self) -> None:
-        DBOS.destroy(destroy_registry=True)
-        self._journal.dispose()
+    def _begin(self) -> None:
+        with self._turn:
+            if self._journal.is_shut:
+                return
+            if not _ONE.acquire(timeout=CLOSED_WITHIN.total_seconds()):
+                raise StoreFailed("The durable engine that this process had before has not ended.")
+            self._has_begun = True
+            logging.getLogger("dbos").handlers = [logging.NullHandler()]  # else it makes one that prints what it likes
+            logging.getLogger("dbos").propagate = False
+            DBOS(config=self._config)
+
+            async def leg(run_id: str, number: int) -> None:
+                await self._run_leg(run_id, number)
+
+            self._leg = DBOS.workflow(name="leg", max_recovery_attempts=None)(leg)
+            DBOS.launch()
+
+    def _finish(self) -> None:
+        with self._turn:
+            if self._has_begun:
+                DBOS.destroy(destroy_registry=True)
+                self._has_begun = False
+                _ONE.release()
+            self._journal.close()
 
     async def start(self, run_id: str, number: int) -> None:
         """Begin a leg, or join it if it runs here already."""
@@ -130,6 +167,26 @@ def leg_id(run_id: str, number: int) -> str:
 def run_ids(legs: Iterable[str]) -> set[str]:
     """Return the runs that legs belong to."""
     return {leg.rpartition("/")[0] for leg in legs}
+
+
+async def _apart(work: Callable[[], None]) -> None:
+    """Do something in a thread of its own that goes on if this is cancelled, and that no process waits for.
+
+    Not in the loop's executor: DBOS puts its own in place of that, in which whoever waits for a database sits.
+    """
+    done: Future[None] = Future()
+    done.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:
+            done.set_exception(error)
+        else:
+            done.set_result(None)
+
+    threading.Thread(target=run, name="engine", daemon=True).start()
+    await asyncio.wrap_future(done)
 
 
 async def _as_coroutine(awaitable: Awaitable[None]) -> None:

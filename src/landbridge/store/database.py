@@ -12,12 +12,10 @@ import structlog
 from sqlalchemy import (
     Connection,
     CursorResult,
-    Engine,
     Executable,
     Result,
     Row,
     Table,
-    create_engine,
     delete,
     event,
     func,
@@ -49,7 +47,7 @@ EVERYTHING = "everything"
 
 _NEWS_KEPT = timedelta(hours=1)
 _STREAMED_AT_ONCE = 200
-_IDLE, _IDLE_MILLISECONDS = "idle_in_transaction_session_timeout", "5000"
+IDLE, IDLE_MILLISECONDS = "idle_in_transaction_session_timeout", "5000"
 """After which PostgreSQL ends a transaction whose process was stopped, with the locks that others wait for."""
 
 _REVISION_LOCK = 0x6C616E64  # serialises writers of revisions on PostgreSQL, so that a later number never shows first
@@ -145,7 +143,7 @@ class Database:
             pool_pre_ping=True,
             pool_timeout=10,
             hide_parameters=True,
-            connect_args={"server_settings": {_IDLE: _IDLE_MILLISECONDS}},
+            connect_args={"server_settings": {IDLE: IDLE_MILLISECONDS}},
         )
         return cls(engine, clock)
 
@@ -176,7 +174,7 @@ class Database:
                 await connection.execution_options(reads_only=True)
                 if connection.dialect.name == "postgresql":
                     await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-                    await connection.execute(text(f"SET LOCAL {_IDLE} = 0"))  # it holds no lock that others wait for
+                    await connection.execute(text(f"SET LOCAL {IDLE} = 0"))  # it holds no lock that others wait for
                 yield Transaction(connection, self.clock)
 
     def may_have_changed(self) -> bool:
@@ -287,28 +285,6 @@ def engine_url(url: str) -> URL:
     if "sslmode" in query:
         query["ssl"] = query.pop("sslmode")
     return parsed.set(drivername="postgresql+asyncpg", query=query)
-
-
-def journal_engine(settings: Settings) -> Engine:
-    """Return the durable engine's own door, since it speaks SQL itself: to a file beside ours, or to our database."""
-    url = make_url(settings.effective_database_url)
-    if url.get_backend_name() != "sqlite":
-        url = url.set(drivername="postgresql+psycopg")
-        options = {"options": f"-c {_IDLE}={_IDLE_MILLISECONDS}"}
-        return create_engine(url, pool_size=16, pool_pre_ping=True, hide_parameters=True, connect_args=options)
-    assert url.database
-    path = Path(url.database).with_suffix(".journal.db")
-    path.touch(mode=0o600)
-    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 30}, hide_parameters=True)
-
-    @event.listens_for(engine, "connect")
-    def set_up(connection: sqlite3.Connection, _record: object) -> None:
-        connection.isolation_level = "IMMEDIATE"
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute(f"PRAGMA synchronous={settings.sqlite_synchronous}")
-        connection.execute("PRAGMA foreign_keys=ON")
-
-    return engine
 
 
 def latest_migration() -> str:

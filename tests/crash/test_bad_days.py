@@ -114,6 +114,24 @@ async def test_a_database_that_is_restarted_or_killed_loses_no_run_and_fails_non
     assert sorted(set(service.asked)) == _requests(service, runs, "first", "second")
 
 
+async def test_a_worker_ends_when_it_is_asked_to_although_its_database_is_away(
+    sturdy: str, microsoft: Microsoft, http: aiohttp.ClientSession, tmp_path: Path, service: Service, forked: Forked
+) -> None:
+    settings = settings_for(microsoft.facts, tmp_path, database_url=sturdy)
+    data = Path(await _told(sturdy, "SHOW data_directory"))
+    async with place(settings, http, microsoft) as ours:
+        person, connection_id = await ours.connected()
+        crew = Crew(ours, person, connection_id)
+        deployed = await crew.deploy(ONCE.replace("SERVICE", service.url).replace("SLOW", "slow1"))
+        worker, log = forked(settings, "bereaved"), settings.data_dir / "bereaved.log"
+        runs = [await crew.start(deployed) for _ in range(8)]
+        await eventually(lambda: len(service.asked) == len(runs))
+        with _away(data, "immediate"):
+            await eventually(lambda: "the journal waits" in log.read_text())
+            worker.signal(signal.SIGTERM)
+            assert await asyncio.to_thread(worker.ended, 15) == 0
+
+
 def _over(crew: Crew, run: RunRow):  # type: ignore[no-untyped-def]
     async def holds() -> bool:
         with contextlib.suppress(Exception):
@@ -132,21 +150,31 @@ async def _told(url: str, question: str) -> str:
         await connection.close()
 
 
-def _restart(data: Path, end: str) -> None:
-    """End a server as it is told, or kill it with all that belong to it, and start it as it was."""
+@contextlib.contextmanager
+def _away(data: Path, end: str) -> Iterator[None]:
+    """End a server as it is told, or kill it with all that belong to it, and start it as it was in the end."""
     options = shlex.split((data / "postmaster.opts").read_text())
     owner = data.stat().st_uid
     control = [str(Path(options[0]).with_name("pg_ctl")), "--pgdata", str(data), "--log", str(data.parent / "log")]
     as_owner = {"user": owner} if os.geteuid() == 0 else {}
-    if end != "kill":
-        subprocess.run([*control, "restart", "--wait", "--mode", end], check=True, cwd="/", stdout=-3, **as_owner)  # type: ignore[call-overload]
-        return
-    os.kill(int((data / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
-    start = [*control, "start", "--wait", "--options", shlex.join(options[1:])]
+
+    def order(*words: str) -> bool:
+        return not subprocess.run([*control, *words], check=False, cwd="/", stdout=-3, stderr=-3, **as_owner).returncode  # type: ignore[call-overload]
+
+    if end == "kill":
+        os.kill(int((data / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+    else:
+        assert order("stop", "--wait", "--mode", end)
+    yield
     deadline = time.monotonic() + 30
-    while subprocess.run(start, check=False, cwd="/", stdout=-3, stderr=-3, **as_owner).returncode:  # type: ignore[call-overload]
+    while not order("start", "--wait", "--options", shlex.join(options[1:])):
         assert time.monotonic() < deadline  # the backends that it leaves behind see that it is gone, and end
         time.sleep(0.2)
+
+
+def _restart(data: Path, end: str) -> None:
+    with _away(data, end):
+        pass
 
 
 async def test_a_run_ends_in_the_version_in_which_it_began(crew: Crew, service: Service, forked: Forked) -> None:

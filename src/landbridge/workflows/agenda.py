@@ -12,7 +12,7 @@ from uuid import uuid4
 import structlog
 
 from landbridge.clock import Clock
-from landbridge.errors import LandbridgeError
+from landbridge.errors import LandbridgeError, StoreFailed
 from landbridge.store import runs as store
 from landbridge.store.database import Database
 from landbridge.store.runs import Limits, RunRow, WorkerRow
@@ -256,8 +256,9 @@ class Agenda:
         await self._drain()
         if self._engine:
             await self._engine.close()
-        async with self._database.begin() as tx:
-            await store.delete_worker(tx, self.worker_id)
+        with contextlib.suppress(StoreFailed):  # the others notice its silence
+            async with self._database.begin() as tx:
+                await store.delete_worker(tx, self.worker_id)
 
     async def _drain(self) -> None:
         """Let the legs under way come to their end, for a while in which this worker goes on saying that it lives."""

@@ -21,7 +21,7 @@ from typing import Any
 
 from tests.integrations.landbridge import environment
 
-from landbridge import app
+from landbridge import app, worker
 from landbridge.clock import SystemClock
 from landbridge.engine import Engine
 from landbridge.integrations.onedrive.actions import copies
@@ -30,6 +30,7 @@ from landbridge.settings import Settings
 from landbridge.store import runs as store
 from landbridge.workflows import agenda, outcomes
 from landbridge.workflows.agenda import Agenda
+from landbridge.workflows.appointments import Appointments
 from landbridge.workflows.legs import Legs
 
 PATIENCE = timedelta(seconds=2)
@@ -139,6 +140,7 @@ def _work(environment: dict[str, str], doom: Doom | None, ahead: Synchronized[fl
 def _hasten() -> None:
     agenda.BEAT_EVERY, agenda.DEAD_AFTER = PATIENCE / 5, PATIENCE  # type: ignore[misc]
     agenda.DRAINED_WITHIN = PATIENCE / 2  # type: ignore[misc]
+    worker.ARRANGE_EVERY = worker.KEEP_EVERY = PATIENCE / 10
     outcomes.RETRIES = (timedelta(seconds=0.2),) * len(outcomes.RETRIES)  # type: ignore[misc]
     copies._LOOK_AGAIN = timedelta(seconds=0.5)
 
@@ -153,6 +155,7 @@ def _mark(points: _Points) -> None:
     points.around(store, "end_leg", None, "outcome written, not committed")
     _mark_effects(points)
     _mark_children(points)
+    _mark_schedules(points)
 
 
 def _mark_effects(points: _Points) -> None:
@@ -182,3 +185,14 @@ def _mark_children(points: _Points) -> None:
         await real(tx, rows[len(rows) // 2 :])
 
     store.insert_runs = insert
+
+
+def _mark_schedules(points: _Points) -> None:
+    real = Appointments.keep
+
+    async def keep(self: Appointments) -> int:
+        if started := await real(self):
+            points.cross("schedule kept")
+        return started
+
+    Appointments.keep = keep  # type: ignore[method-assign]

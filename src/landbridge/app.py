@@ -48,6 +48,7 @@ from landbridge.workflows.legs import Legs
 from landbridge.workflows.requests import Requests
 from landbridge.workflows.retention import Retention
 from landbridge.workflows.runs import Runs, Sealing
+from landbridge.workflows.testing import Testing
 from landbridge.workflows.triggers import Triggers
 
 log = structlog.get_logger(__name__)
@@ -79,6 +80,7 @@ class House:
     sealing: Sealing
     runs: Runs
     triggers: Triggers
+    testing: Testing
     appointments: Appointments
 
 
@@ -155,6 +157,7 @@ def _build(settings: Settings, clock: Clock, database: Database, vault: Vault, o
         sealing=sealing,
         runs=runs,
         triggers=Triggers(accounts, deployments, runs, files_of_runs),
+        testing=Testing(database, sealing, accounts, deployments, runs, files_of_runs, clock),
         appointments=Appointments(database, deployments, runs, clock),
     )
 

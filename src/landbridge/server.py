@@ -83,6 +83,7 @@ def rooms_of(house: House) -> Rooms:
         runs=house.runs,
         sealing=house.sealing,
         triggers=house.triggers,
+        testing=house.testing,
         metrics=house.metrics,
     )
 

@@ -75,6 +75,7 @@ GET    /api/v1/projects/{project_id}/workflows/{workflow_id}
 PUT    /api/v1/projects/{project_id}/workflows/{workflow_id}            {"name": "T", "trigger": {"type": "request"}}
 PATCH  /api/v1/projects/{project_id}/workflows/{workflow_id}            {"is_hidden": true}
 DELETE /api/v1/projects/{project_id}/workflows/{workflow_id}
+POST   /api/v1/projects/{project_id}/workflows/{workflow_id}/test       {"user_id": "u"}
 POST   /api/v1/projects/{project_id}/workflows/{workflow_id}/deploy
 POST   /api/v1/projects/{project_id}/workflows/{workflow_id}/undeploy
 GET    /api/v1/projects/{project_id}/workflows/{workflow_id}/versions
@@ -159,7 +160,7 @@ class Victim:
         headers = {"Authorization": f"Bearer {self.key}"}
         base = f"/api/v1/projects/{self.person.project}"
         seen = [await self.person.send("GET", f"{base}{part}", headers=headers) for part in ("", "/integrations")]
-        parts = ("/connections", "/workflows", "/runs", "/events", "/secrets")
+        parts = ("/connections", "/workflows", "/runs", "/runs?is_test=true", "/events", "/secrets")
         seen += [await self.person.send("GET", f"{base}{part}", headers=headers) for part in parts]
         seen += [await self.person.sdk("GET", part) for part in ("/me", f"/credentials/{self.ids['connection_id']}")]
         assert {answer.status for answer in seen} == {200}

@@ -84,6 +84,7 @@ async def _fill_workflows(tx: Transaction, project: ProjectRow, configuration: C
     await appointments.put(tx, [AppointmentRow(workflow.id, configuration.id, version.id, START)])
     await runs.insert_runs(tx, [run])
     await history.put_steps(tx, [rows.step(run)])
+    await workflows.insert_tested_draft(tx, run.id, {"name": "Größer"})
 
 
 async def _everything(database: Database) -> Everything:

@@ -1,6 +1,6 @@
 """The terminal's way in. Every command takes `--json`."""
 
-from landbridge.cli import authoring, flows, service, tenants
+from landbridge.cli import authoring, flows, service, tenants, testing
 from landbridge.cli.terminal import fail
 from landbridge.errors import LandbridgeError
 
@@ -13,6 +13,7 @@ cli.add_typer(tenants.integrations, name="integrations")
 cli.add_typer(tenants.users, name="users")
 cli.add_typer(tenants.connections, name="connections")
 cli.command("new-integration")(authoring.new_integration)
+flows.workflows.command("test")(testing.try_draft)
 cli.add_typer(flows.workflows, name="workflows")
 cli.add_typer(flows.runs, name="runs")
 cli.add_typer(flows.secrets, name="secrets")

@@ -3,13 +3,13 @@
 import json
 import sys
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 from pydantic import TypeAdapter, ValidationError
 
 from landbridge.app import House
-from landbridge.cli.terminal import AsJson, ProjectId, done, err, group, in_house, out, show
+from landbridge.cli.terminal import AsJson, ProjectId, done, err, group, in_house, json_of, out, show
 from landbridge.errors import InvalidRequest
 from landbridge.store import history
 from landbridge.store.history import Filter
@@ -158,12 +158,13 @@ def list_runs(
     state: Annotated[list[str] | None, typer.Option(help="Only in this state; may be repeated.")] = None,
     after: Annotated[datetime | None, typer.Option(help="Begun then or later, in UTC.")] = None,
     before: Annotated[datetime | None, typer.Option(help="Begun before then, in UTC.")] = None,
+    tests: Annotated[bool, typer.Option("--tests", help="The tests of drafts, and nothing else.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="The newest so many.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """List a project's runs, newest first."""
     since, until = after and after.replace(tzinfo=UTC), before and before.replace(tzinfo=UTC)
-    wanted = Filter(project, workflow, user, states=tuple(state or ()), after=since, before=until)
+    wanted = Filter(project, workflow, user, states=tuple(state or ()), after=since, before=until, is_test=tests)
 
     async def found(house: House) -> list[RunRow]:
         await house.projects.get(project)
@@ -252,7 +253,7 @@ def set_event(
     as_json: AsJson = False,
 ) -> None:
     """Add an app event, or change it."""
-    looks_like, must_fit = _json(example, "example") or {}, _json(schema, "schema")
+    looks_like, must_fit = json_of(example, "example") or {}, json_of(schema, "schema")
 
     async def put(house: House) -> None:
         await house.projects.get(project)
@@ -275,10 +276,3 @@ def delete_event(name: Name, project: ProjectId, as_json: AsJson = False) -> Non
     """Delete an app event."""
     in_house(lambda house: house.deployments.delete_event(project, name))
     done(f"The event {name} is deleted.", as_json)
-
-
-def _json(file: typer.FileText | None, name: str) -> Any:  # Any: JSON
-    try:
-        return json.loads(file.read()) if file else None
-    except ValueError:
-        raise InvalidRequest(f"{name}: this is not JSON.") from None

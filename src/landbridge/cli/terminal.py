@@ -14,7 +14,7 @@ from rich.table import Table
 
 from landbridge import app
 from landbridge.app import House
-from landbridge.errors import LandbridgeError
+from landbridge.errors import InvalidRequest, LandbridgeError
 from landbridge.settings import Settings
 from landbridge.telemetry import configure_logging
 
@@ -79,6 +79,14 @@ def _cell(value: object) -> str:
     if isinstance(value, dict):
         return str(value.get("email") or value.get("name") or "")
     return value.strftime("%Y-%m-%d %H:%M") if isinstance(value, datetime) else "" if value is None else str(value)
+
+
+def json_of(file: typer.FileText | None, name: str) -> Any:  # Any: JSON
+    """Return what a file of JSON holds, or None without one. Raises `InvalidRequest` that names the option."""
+    try:
+        return json.loads(file.read()) if file else None
+    except ValueError:
+        raise InvalidRequest(f"{name}: this is not JSON.") from None
 
 
 def done(text: str, as_json: bool) -> None:

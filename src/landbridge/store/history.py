@@ -44,6 +44,8 @@ class Filter:
     after: datetime | None = None
     before: datetime | None = None
     trace_id: str | None = None
+    is_test: bool = False
+    """Whether tests of drafts are asked for, and nothing else; otherwise there are none among them."""
 
 
 async def put_steps(tx: Transaction, rows: Sequence[StepRow]) -> None:
@@ -110,7 +112,11 @@ async def entries(
 
 
 def _matches(wanted: Filter) -> Any:  # Any: an expression over the columns
-    conditions = [runs.c.project_id == wanted.project_id, runs.c.parent_id.is_(None)]
+    conditions = [
+        runs.c.project_id == wanted.project_id,
+        runs.c.parent_id.is_(None),
+        runs.c.is_test.is_(wanted.is_test),
+    ]
     for column, value in (
         (runs.c.workflow_id, wanted.workflow_id),
         (runs.c.user_id, wanted.user_id),

@@ -59,6 +59,7 @@ class RunRow:
     sealed_response: bytes | None = None
     error: dict[str, Any] | None = None  # Any: JSON
     is_cleared: bool = False
+    is_test: bool = False
     started_at: datetime | None = None
     finished_at: datetime | None = None
 

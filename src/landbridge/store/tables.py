@@ -327,6 +327,7 @@ runs = Table(
     Column("sealed_response", LargeBinary, nullable=True),
     Column("error", JSON, nullable=True),
     Column("is_cleared", Boolean, nullable=False, server_default=false()),
+    Column("is_test", Boolean, nullable=False, server_default=false()),
     _instant("created_at"),
     _instant("started_at", nullable=True),
     _instant("finished_at", nullable=True),
@@ -336,6 +337,13 @@ runs = Table(
     Index(None, "parent_id", "parent_step", "item_index"),
     Index(None, "worker_id"),
     Index(None, "is_cleared", "finished_at"),
+)
+
+tested_drafts = Table(
+    "tested_drafts",
+    metadata,
+    Column("run_id", String(255), ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("definition", JSON, nullable=False),
 )
 
 run_steps = Table(

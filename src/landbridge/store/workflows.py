@@ -10,7 +10,14 @@ from sqlalchemy.exc import IntegrityError
 
 from landbridge.errors import Conflict
 from landbridge.store.database import Transaction
-from landbridge.store.tables import app_events, project_secrets, values_of, workflow_versions, workflows
+from landbridge.store.tables import (
+    app_events,
+    project_secrets,
+    tested_drafts,
+    values_of,
+    workflow_versions,
+    workflows,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +124,18 @@ async def version(tx: Transaction, version_id: str) -> VersionRow | None:
     """Return a version, which never changes."""
     found = (await tx.execute(select(workflow_versions).where(workflow_versions.c.id == version_id))).one_or_none()
     return VersionRow(**found._mapping) if found else None
+
+
+async def insert_tested_draft(tx: Transaction, run_id: str, definition: dict[str, Any]) -> None:  # Any: JSON
+    """Keep what a test runs, for as long as its run is kept."""
+    await tx.execute(insert(tested_drafts).values(run_id=run_id, definition=definition))
+
+
+async def tested_draft(tx: Transaction, run_id: str) -> dict[str, Any] | None:  # Any: JSON
+    """Return what a test runs."""
+    found = await tx.execute(select(tested_drafts.c.definition).where(tested_drafts.c.run_id == run_id))
+    definition: dict[str, Any] | None = found.scalar_one_or_none()  # Any: as above
+    return definition
 
 
 async def versions_of(tx: Transaction, workflow_id: str) -> list[VersionRow]:

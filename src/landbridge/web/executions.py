@@ -41,13 +41,14 @@ def _add_lists(routes: APIRouter, rooms: Rooms) -> None:
         trace_id: str | None = None,
         after: AwareDatetime | None = None,
         before: AwareDatetime | None = None,
+        is_test: bool = False,
         cursor: Cursor = None,
         limit: Limit = 50,
     ) -> RunPage:
-        """A project's runs, newest first; `next_cursor` of a page leads to the one after it."""
+        """A project's runs, or with `is_test` its tests, newest first; `next_cursor` leads to the page after it."""
         await rooms.projects.get(project_id)
         states = tuple(state or ())
-        wanted = Filter(project_id, workflow_id, user_id, integration, states, None, after, before, trace_id)
+        wanted = Filter(project_id, workflow_id, user_id, integration, states, None, after, before, trace_id, is_test)
         beyond = _beyond(cursor, _CREATED)
         async with rooms.database.read() as tx:
             rows = await history.page(tx, wanted, limit=limit + 1, beyond=beyond)

@@ -10,7 +10,9 @@ from landbridge.store.history import StepRow
 from landbridge.store.runs import RunRow
 from landbridge.store.workflows import VersionRow, WorkflowRow
 from landbridge.web.shapes import Given
-from landbridge.workflows.definition import Condition
+from landbridge.workflows.definition import Condition, Workflow
+from landbridge.workflows.testing import Wanted
+from landbridge.workflows.triggers import Which
 
 
 class WorkflowChange(Given):
@@ -82,6 +84,7 @@ class RunOut(BaseModel):
     configuration_id: str | None
     trigger: str
     trace_id: str
+    is_test: bool
     replay_of: str | None
     parent_id: str | None
     parent_step: str | None
@@ -133,6 +136,31 @@ class RunDetails(RunOut):
         """Return a run with what its trigger gave and what became of its steps."""
         shown = [StepOut.model_validate(step, from_attributes=True) for step in steps]
         return cls.of(row).model_copy(update={"input": given, "steps": shown})
+
+
+class TestIn(Given):
+    """What to test of a draft, as whom, and with what. What is absent is taken from `run_id`, if there is one."""
+
+    user_id: str = Field(max_length=255, description="The preview user: one who has connected their account.")
+    connection: str | None = Field(default=None, max_length=255, description="Id or external id; unset: the oldest.")
+    configuration: str | None = Field(default=None, max_length=255, description="Unset: the connection's default one.")
+    definition: dict[str, JsonValue] | None = Field(default=None, description="Unset: the draft as it is saved.")
+    trigger: dict[str, JsonValue] | None = Field(default=None, description="What `{{ trigger }}` leads to.")
+    settings: dict[str, JsonValue] = Field(default={}, description="Values that go before those of the user.")
+    step: str | None = Field(default=None, max_length=64, description="One step, alone; unset: the whole workflow.")
+    outputs: dict[str, JsonValue] = Field(
+        default={}, description="For one step: what `{{ steps.ID }}` leads to, by ID."
+    )
+    items: dict[str, JsonValue] = Field(
+        default={}, description="For one step within fan-outs: an entry of each, by the fan-out's id."
+    )
+    run_id: str | None = Field(default=None, max_length=255, description="A run of this workflow to go on from.")
+
+    def wanted(self) -> Wanted:
+        """Return what is to be tested. Raises `InvalidRequest` for a definition that cannot be read."""
+        given = self.model_dump(exclude={"connection", "configuration", "definition"})
+        definition = Workflow.parse(self.definition) if self.definition is not None else None
+        return Wanted(**given, which=Which(self.connection, self.configuration), definition=definition)
 
 
 class ReplayIn(Given):

@@ -6,7 +6,9 @@ from landbridge.web.flow_shapes import (
     EventIn,
     EventOut,
     ProblemOut,
+    RunOut,
     SecretIn,
+    TestIn,
     VersionOut,
     WorkflowChange,
     WorkflowOut,
@@ -90,6 +92,11 @@ def _add_workflow_routes(routes: APIRouter, rooms: Rooms) -> None:
 
 def _add_version_routes(routes: APIRouter, rooms: Rooms) -> None:
     base = "/projects/{project_id}/workflows/{workflow_id}"
+
+    @routes.post(base + "/test", status_code=202, tags=["workflows"])
+    async def test_workflow(project_id: str, workflow_id: str, given: TestIn) -> RunOut:
+        """Really run a draft, or one step of it, as a preview user; ask for the run to see its steps and values."""
+        return RunOut.of(await rooms.testing.start(project_id, workflow_id, given.wanted()))
 
     @routes.post(base + "/deploy", status_code=201, tags=["workflows"])
     async def deploy_workflow(project_id: str, workflow_id: str) -> VersionOut:

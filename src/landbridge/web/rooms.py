@@ -17,6 +17,7 @@ from landbridge.store.database import Database
 from landbridge.telemetry import Metrics
 from landbridge.workflows.deployments import Deployments
 from landbridge.workflows.runs import Runs, Sealing
+from landbridge.workflows.testing import Testing
 from landbridge.workflows.triggers import Triggers
 
 
@@ -41,4 +42,5 @@ class Rooms:
     runs: Runs
     sealing: Sealing
     triggers: Triggers
+    testing: Testing
     metrics: Metrics

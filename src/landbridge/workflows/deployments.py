@@ -134,9 +134,7 @@ class Deployments:
         Raises `InvalidRequest` with the problems that the draft has.
         """
         row = await self.get(project_id, workflow_id)
-        if found := await self.problems(project_id, Workflow.parse(row.draft), row.id):
-            told = [problem.as_json() for problem in found]
-            raise InvalidRequest(f"The workflow cannot run yet: {found[0]}", meta={"problems": told})
+        must_have_none(await self.problems(project_id, Workflow.parse(row.draft), row.id))
         async with self._database.begin() as tx:
             versions = await store.versions_of(tx, workflow_id)
             number = versions[0].number + 1 if versions else 1
@@ -168,7 +166,7 @@ class Deployments:
         async def load() -> tuple[Deployed, ...]:
             async with self._database.read() as tx:
                 found = await store.deployed(tx, project_id)
-            return tuple(Deployed(row, version, self._planned(version)) for row, version in found)
+            return tuple(Deployed(row, one, self._planned(one.id, one.definition)) for row, one in found)
 
         return await self._deployed.read(store.scope_of(project_id), load)
 
@@ -180,18 +178,22 @@ class Deployments:
         raise NotFound("There is no deployed workflow with this id in the project.")
 
     async def plan(self, version_id: str) -> Plan:
-        """Return what a version does. Raises `NotFound` if its workflow was deleted."""
+        """Return what a version does, or a tested draft, which has its run's id.
+
+        Raises `NotFound` if the workflow was deleted.
+        """
         if found := self._plans.get(version_id):
             return found
         async with self._database.read() as tx:
             version = await store.version(tx, version_id)
-        if version is None:
+            definition = version.definition if version else await store.tested_draft(tx, version_id)
+        if definition is None:
             raise NotFound("The workflow was deleted, and its versions with it.")
-        return self._planned(version)
+        return self._planned(version_id, definition)
 
-    def _planned(self, version: VersionRow) -> Plan:
-        plan = self._plans.get(version.id) or Plan.of(version.definition)
-        self._plans[version.id] = plan
+    def _planned(self, version_id: str, definition: dict[str, Any]) -> Plan:  # Any: JSON
+        plan = self._plans.get(version_id) or Plan.of(definition)
+        self._plans[version_id] = plan
         return plan
 
     async def put_event(self, project_id: str, name: str, example: JsonValue, schema: dict[str, Any] | None) -> None:
@@ -266,6 +268,13 @@ class Deployments:
         return await self.get(row.project_id, row.id)
 
 
+def must_have_none(problems: Sequence[Problem]) -> None:
+    """Raise `InvalidRequest` with the problems that keep a workflow from running, if there are any."""
+    if problems:
+        told = [problem.as_json() for problem in problems]
+        raise InvalidRequest(f"The workflow cannot run yet: {problems[0]}", meta={"problems": told})
+
+
 def is_on_for(deployed: Deployed, connected: Connected, user: UserRow) -> list[ConfigurationRow]:
     """Return the configurations of a connection for which a workflow runs: switched on, allowed, and usable."""
     if connected.connection.status != "valid" or connected.connection.integration != deployed.workflow.integration:
@@ -275,9 +284,13 @@ def is_on_for(deployed: Deployed, connected: Connected, user: UserRow) -> list[C
     return [configuration for configuration in connected.configurations if deployed.is_on(configuration)]
 
 
+def own_settings(deployed: Deployed, configuration: ConfigurationRow) -> dict[str, Any]:  # Any: JSON
+    """Return what a configuration has filled in for a workflow."""
+    return configuration.workflow_settings.get(deployed.workflow.id, {}).get("settings") or {}
+
+
 def missing_settings(deployed: Deployed, configuration: ConfigurationRow) -> list[str]:
     """Return the ids of the settings that a workflow needs and a configuration has not filled in."""
-    own = configuration.workflow_settings.get(deployed.workflow.id, {}).get("settings") or {}
-    filled = configuration.shared_settings | own
+    filled = configuration.shared_settings | own_settings(deployed, configuration)
     needed = (one.id for one in deployed.plan.workflow.settings if one.required and one.default is None)
     return [id_ for id_ in needed if filled.get(id_) in (None, "")]

@@ -31,7 +31,7 @@ from landbridge.workflows.definition import (
 )
 from landbridge.workflows.expressions import resolve
 from landbridge.workflows.history import StepRecord
-from landbridge.workflows.outcomes import Again, Failed, Gave, StepOutcome, Why, as_json, of_json, told
+from landbridge.workflows.outcomes import Again, Failed, Gave, StepOutcome, Why, as_json, of_json, outputs_of, told
 from landbridge.workflows.plan import Plan
 from landbridge.workflows.scope import Json, Names, Scope
 
@@ -115,7 +115,7 @@ class Walk:
     answer: tuple[ResponseStep, JsonValue] | None = None
 
     def __post_init__(self) -> None:
-        self._outputs: Json = {id_: kept["output"] for id_, kept in self.carry.items() if "output" in kept}
+        self._outputs: Json = outputs_of(self.carry)
         self._names = Names(self.scope, self._outputs, self.secrets)
         masked = dict.fromkeys(self.secrets, "•••")
         self._masked = Names(self.scope, self._outputs, masked) if masked else self._names
@@ -205,7 +205,7 @@ class Walk:
 
     async def _conditional(self, step: ConditionalStep) -> None:
         holds = decide(step.if_, self._names)
-        self._outputs[step.id] = {"selectedChoice": "Yes" if holds else "No"}
+        self._give(step, {"selectedChoice": "Yes" if holds else "No"})
         self._note(step, runs.SUCCEEDED, output=self._outputs[step.id])
         await self._list(step.then if holds else step.else_)
 

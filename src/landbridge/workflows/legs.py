@@ -27,7 +27,7 @@ from landbridge.workflows.deployments import Deployments
 from landbridge.workflows.effects import Effects
 from landbridge.workflows.history import shown
 from landbridge.workflows.interpreter import Branches, Child, Journal, Later, LegOutcome, Over, Walk
-from landbridge.workflows.outcomes import told
+from landbridge.workflows.outcomes import outputs_of, told
 from landbridge.workflows.plan import Plan
 from landbridge.workflows.runs import FAN_OUT, Sealing
 from landbridge.workflows.scope import Item, Json, Scope
@@ -158,7 +158,8 @@ class Legs:
         carry = self._sealing.open(row, row.sealed_carry) or {}
         if row.trigger != FAN_OUT:
             run = {"id": row.id, "startedAt": (row.started_at or row.created_at).isoformat()}
-            return _Opened(row, plan, Scope(given["trigger"], given["settings"], given["user"], run), carry)
+            items = tuple(Item(**one) for one in given.get("items", ()))  # of one step that is tested alone
+            return _Opened(row, plan, Scope(given["trigger"], given["settings"], given["user"], run, items), carry)
         scope = await self._around(row)
         item = Item(cast("str", row.parent_step), cast("int", row.item_index), given["item"])
         return _Opened(row, plan, replace(scope, items=(*scope.items, item)), carry)
@@ -173,8 +174,7 @@ class Legs:
         key = (parent_id, parent.leg)
         if key not in self._outer:
             around = await self._open(parent)
-            outputs = {name: kept["output"] for name, kept in around.carry.items() if "output" in kept}
-            scope = replace(around.scope, outer={**around.scope.outer, **outputs})
+            scope = replace(around.scope, outer={**around.scope.outer, **outputs_of(around.carry)})
             self._outer[key] = (around.plan, scope, around.carry)
         return self._outer[key][1]
 

@@ -75,6 +75,12 @@ def of_json(value: Any) -> StepOutcome:  # Any: JSON
     return Failed(value["error"]) if "error" in value else Gave(value["output"])
 
 
+def outputs_of(carry: dict[str, Any]) -> dict[str, Any]:  # Any: JSON
+    """Return what `{{ steps }}` leads to, of the steps that a carry tells are over: of a failed one its error."""
+    over = {id_: kept for id_, kept in carry.items() if "output" in kept or "error" in kept}
+    return {id_: kept["output"] if "output" in kept else {"error": kept["error"]} for id_, kept in over.items()}
+
+
 def after_failure(
     error: LandbridgeError, now: datetime, *, attempt: int, pauses: int, token: JsonValue, auto_retry: bool
 ) -> StepOutcome:

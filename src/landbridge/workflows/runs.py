@@ -21,7 +21,7 @@ from landbridge.store.runs import QUEUED, RunRow
 from landbridge.store.sealed import identity
 from landbridge.vault import Vault
 from landbridge.workflows.definition import FanOutStep
-from landbridge.workflows.deployments import Deployed, Deployments
+from landbridge.workflows.deployments import Deployed, Deployments, own_settings
 from landbridge.workflows.history import shown
 from landbridge.workflows.plan import Plan
 from landbridge.workflows.scope import Json
@@ -118,12 +118,14 @@ class Runs:
         """Run again what a run did, for the same user and cause: from the start, or from a step.
 
         From a step, what the steps before it gave is taken over as it was; those of them that gave nothing are done
-        again. Files are copied: a File opens only in its own run. Raises `NotFound`; `Conflict` if the step lies in a
-        fan-out, if the run has not begun, or if files that are needed are no longer kept.
+        again. Files are copied: a File opens only in its own run. Raises `NotFound`; `Conflict` if the run is a test,
+        if the step lies in a fan-out, if the run has not begun, or if files that are needed are no longer kept.
         """
         old = await self.get(project_id, run_id)
         if old.trigger == FAN_OUT:
             raise Conflict("An entry of a fan-out is not replayed alone; replay the run that it belongs to.")
+        if old.is_test:
+            raise Conflict("A test is not replayed; test the workflow again, with this run's data if you like.")
         version_id = old.version_id
         if version == "deployed":
             version_id = (await self._deployments.find(project_id, old.workflow_id)).version.id
@@ -152,7 +154,7 @@ class Runs:
             state=QUEUED,
             due_at=now,
             created_at=now,
-            sealed_input=self._sealing.seal(workflow.project_id, run_id, _input(deployed, whose, cause)),
+            sealed_input=self._sealing.seal(workflow.project_id, run_id, settled(deployed, whose, cause)),
         )
 
     async def _again(self, old: RunRow, version_id: str, carry: Json | None) -> RunRow:
@@ -223,14 +225,13 @@ def run_id_of(deployed: Deployed, whose: Whose, key: str) -> str:
     return str(uuid5(_NAMESPACE, f"{deployed.workflow.id}/{whose.configuration.id}/{key}"))
 
 
-def _input(deployed: Deployed, whose: Whose, cause: Cause) -> Json:
+def settled(deployed: Deployed, whose: Whose, cause: Cause) -> Json:
     """Return what is settled for a run when it begins; see `scope.Scope`."""
     user, connection, configuration = whose.user, whose.connection, whose.configuration
-    own = configuration.workflow_settings.get(deployed.workflow.id, {}).get("settings") or {}
     defaults = {setting.id: setting.default for setting in deployed.plan.workflow.settings}
     account = {"id": connection.account_id, **connection.account}
     return {
         "trigger": cause.output,
-        "settings": {**defaults, **configuration.shared_settings, **own},
+        "settings": {**defaults, **configuration.shared_settings, **own_settings(deployed, configuration)},
         "user": {"id": user.user_id, "metadata": user.meta, "account": account},
     }

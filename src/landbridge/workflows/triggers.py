@@ -95,8 +95,8 @@ class Triggers:
         """Start a workflow by a request. Raises `InvalidRequest` naming what the trigger's validation misses."""
         trigger = ready.deployed.plan.workflow.trigger
         assert isinstance(trigger, RequestTrigger)
-        _must_be_valid(trigger, incoming)
-        body = await _received(incoming.body, ready.files)
+        must_be_valid(trigger, incoming)
+        body = await received(incoming.body, ready.files)
         ready.files.must_have_used_all()
         output: JsonValue = {
             "request": {
@@ -129,7 +129,7 @@ class Triggers:
             if isinstance(trigger, AppEventTrigger) and trigger.event == name:
                 for whose in await self._for_all(caller, deployed, which):
                     files = self._files.of(caller.project_id, run_id_of(deployed, whose, key))
-                    output = {"event": await _received(payload, files)}
+                    output = {"event": await received(payload, files)}
                     begun.append((deployed, whose, Cause("appEvent", output, trace, key)))
         return await self._runs.start(begun)
 
@@ -187,7 +187,8 @@ def _is_meant(selector: str | None, id_: str, external_id: str | None) -> bool:
     return not selector or names(selector, id_, external_id)
 
 
-def _must_be_valid(trigger: RequestTrigger, incoming: Incoming) -> None:
+def must_be_valid(trigger: RequestTrigger, incoming: Incoming) -> None:
+    """Raise `InvalidRequest` naming what the trigger's validation misses in a request."""
     body = incoming.body if isinstance(incoming.body, dict) else {}
     if incoming.file:
         body = {"paragon-file": _as_json(incoming.file), **body}
@@ -257,14 +258,14 @@ def _is_date(text: str) -> bool:
     return True
 
 
-async def _received(value: Any, files: RunFiles, depth: int = 0) -> Any:  # Any: JSON
+async def received(value: Any, files: RunFiles, depth: int = 0) -> Any:  # Any: JSON
     """Return JSON with the contents of the files in it taken into the run's files."""
     if depth > _DEEPEST:
         raise InvalidRequest(f"This is nested more than {_DEEPEST} levels deep.")
     if isinstance(value, dict):
         if value.get("dataType") == "FILE" and "data" in value:
             return _as_json(await files.receive(value))
-        return {name: await _received(inner, files, depth + 1) for name, inner in value.items()}
+        return {name: await received(inner, files, depth + 1) for name, inner in value.items()}
     if isinstance(value, list):
-        return [await _received(inner, files, depth + 1) for inner in value]
+        return [await received(inner, files, depth + 1) for inner in value]
     return value

@@ -30,7 +30,13 @@ async def test_every_command_of_the_guide_does_what_it_says(crew: Crew, tmp_path
     (tmp_path / "hello.yaml").write_text(definition, encoding="utf-8")
     commands = "set -eu\n" + "echo\n".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL))
     _, key = await crew.place.house.projects.create_api_key("guide")
-    given = {"URL": crew.place.url, "PROJECT": crew.project, "KEY": key, "TOKEN": crew.person.token}
+    given = {
+        "URL": crew.place.url,
+        "PROJECT": crew.project,
+        "KEY": key,
+        "USER_ID": crew.person.id,
+        "TOKEN": crew.person.token,
+    }
 
     shell = await asyncio.create_subprocess_exec(
         *("sh", "-c", commands),
@@ -43,6 +49,7 @@ async def test_every_command_of_the_guide_does_what_it_says(crew: Crew, tmp_path
 
     assert shell.returncode == 0, (out, err)
     assert out.startswith("[]")
+    assert out.count('["words","succeeded",{"result":"Hello Ada!"}]') == 2
     assert '"said":"Hello Ada!"' in out
     assert "succeeded\nfolder: succeeded, 1 attempt(s)\nwords: succeeded, 1 attempt(s)\nanswer: succeeded" in out
     again = [run for run in await crew.runs() if run.replay_of]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.integrations.landbridge import environment
 from tests.integrations.landbridge import run as landbridge_run
 from tests.integrations.workflows.crew import Crew
 
 from landbridge.store.runs import FAILED, SUCCEEDED
+from landbridge.workflows.definition import Workflow
 
 INVOICE = """
 name: Note an invoice
@@ -19,6 +24,10 @@ steps:
     type: function
     code: "def run(parameters): return 100 // parameters['n']"
     parameters: {n: "{{ trigger.event.n }}", key: "{{ secrets.KEY }}"}
+"""
+
+AND_FAIL = """
+  - {id: fail, type: function, code: "def run(parameters): return 1 // 0"}
 """
 
 
@@ -81,3 +90,28 @@ def _with(folder: Path, text: str) -> Path:
     file = folder / "example.json"
     file.write_text(text)
     return file
+
+
+async def test_a_draft_is_tested_from_the_terminal_step_by_step_in_plain_words(crew: Crew, tmp_path: Path) -> None:
+    definition = Workflow.from_yaml(INVOICE.replace(', key: "{{ secrets.KEY }}"', "") + AND_FAIL)
+    await crew.place.house.deployments.put_event(crew.project, "Invoice created", {"n": 4}, None)
+    workflow = await crew.place.house.deployments.create(crew.project, definition)
+
+    code, told = await _told(
+        crew, "workflows", "test", workflow.id, "--project", crew.project, "--user", crew.person.id
+    )
+
+    assert code == 1
+    assert re.search(r"\nkeep: succeeded after \d\.\d s\.\n    given .*\"n\": 4.*\n    gave \{\"result\": 25\}\n", told)
+    assert re.search(r"\nfail: failed after \d\.\d s: .*ZeroDivisionError", told)
+    assert re.search(r"\nThe test failed after \d+\.\d s: .*ZeroDivisionError.*\n$", told)
+
+
+async def _told(crew: Crew, *command: str) -> tuple[int | None, str]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "landbridge", *command),
+        env=environment(crew.place.settings),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await process.communicate()
+    return process.returncode, out.decode()

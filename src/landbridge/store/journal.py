@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import Dialect, Engine, create_engine, event
+from sqlalchemy import Dialect, Engine, ExceptionContext, create_engine, event
 from sqlalchemy.engine import make_url
 
-from landbridge.errors import StoreFailed
 from landbridge.settings import Settings
 from landbridge.store.database import IDLE, IDLE_MILLISECONDS
 
@@ -19,6 +18,12 @@ log = structlog.get_logger(__name__)
 _ASK_AGAIN: Final = timedelta(milliseconds=200)
 _TELL_EVERY: Final = 50  # attempts
 _ANSWERED_WITHIN: Final = 10  # seconds
+_PASSING: Final = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "25006")
+"""What databases call a disk that is full or does not answer, and a server that is not the writing one for now."""
+
+
+class JournalShut(Exception):
+    """The engine is to end. None of our errors, since it says nothing about a run: that goes on elsewhere."""
 
 
 class Journal:
@@ -32,6 +37,7 @@ class Journal:
         self._shut = threading.Event()
         self.engine = _engine(settings)
         event.listen(self.engine, "do_connect", self._connected)
+        event.listen(self.engine, "handle_error", self._failed)
 
     @property
     def is_shut(self) -> bool:
@@ -48,7 +54,7 @@ class Journal:
         self.engine.dispose()
 
     def _connected(self, dialect: Dialect, _record: object, given: list[Any], named: dict[str, Any]) -> Any:
-        """Return a driver's connection (Any: of either driver), or raise `StoreFailed` once this is shut."""
+        """Return a driver's connection (Any: of either driver), or raise `JournalShut`."""
         attempts = 0
         while not self.is_shut:
             try:
@@ -58,7 +64,22 @@ class Journal:
                     log.warning("the journal waits for the database", error=type(error).__name__)
             attempts += 1
             self._shut.wait(_ASK_AGAIN.total_seconds())
-        raise StoreFailed("The journal is closed.")
+        raise JournalShut
+
+    def _failed(self, context: ExceptionContext) -> None:
+        """Have the engine do again, after a pause, what fails for a reason that will pass.
+
+        That is what it does when a connection is lost. Else the leg would fail, and what its step gave would be lost.
+        """
+        error = context.original_exception
+        if _will_pass(error) and not self.is_shut:
+            log.warning("the journal cannot be written now, and is tried again", error=str(error))
+            context.is_disconnect = True
+
+
+def _will_pass(error: BaseException) -> bool:
+    name = getattr(error, "sqlite_errorname", None) or getattr(error, "sqlstate", None) or ""
+    return name.startswith(_PASSING)
 
 
 def _engine(settings: Settings) -> Engine:

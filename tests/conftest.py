@@ -9,12 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 from scripts import setup
 from tests.ground.chromium import running_chromium
 from tests.ground.postgres import FORGETFUL, PostgresServer, running_postgres
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser
+
+# As the product prints tracebacks. With each frame's variables, as is usual where rich is, one can take seconds.
+*_processors, _ = structlog.get_config()["processors"]
+_renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+structlog.configure(processors=[*_processors, _renderer])
 
 
 @pytest.fixture(scope="session")

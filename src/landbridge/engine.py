@@ -132,6 +132,11 @@ class Engine:
         await DBOS.resume_workflow_async(id_)
         return "resumed"
 
+    async def gave(self, run_id: str, number: int) -> dict[str, JsonValue]:
+        """Return what the journal holds of a leg: what its steps gave, by their names."""
+        steps = await DBOS.list_workflow_steps_async(leg_id(run_id, number))
+        return {one["function_name"]: one["output"] for one in steps if isinstance(one["output"], dict)}
+
     async def step(self, name: str, effect: Callable[[], Coroutine[Any, Any, JsonValue]]) -> JsonValue:
         """Return what an effect gave, from the journal if it is there. Only within a leg; an effect does not raise."""
         return cast("JsonValue", await DBOS.run_step_async({"name": name}, effect))
@@ -150,6 +155,14 @@ class Engine:
         return len(ids)
 
     async def _run_leg(self, run_id: str, number: int) -> None:
+        try:
+            await self._walk_at_home(run_id, number)
+        except Exception:
+            if not self._journal.is_shut:
+                log.exception("a leg met a defect", run=run_id, leg=number)
+            raise
+
+    async def _walk_at_home(self, run_id: str, number: int) -> None:
         if asyncio.get_running_loop() is self._home:
             await self._walk(run_id, number)
             return

@@ -28,7 +28,8 @@ from landbridge.integrations.onedrive.actions import copies
 from landbridge.kit.steps import Checkpoint
 from landbridge.settings import Settings
 from landbridge.store import runs as store
-from landbridge.workflows import agenda, outcomes
+from landbridge.telemetry import configure_logging
+from landbridge.workflows import agenda, legs, outcomes
 from landbridge.workflows.agenda import Agenda
 from landbridge.workflows.appointments import Appointments
 from landbridge.workflows.legs import Legs
@@ -134,13 +135,16 @@ def _work(environment: dict[str, str], doom: Doom | None, ahead: Synchronized[fl
     _hasten()
     SystemClock.now = lambda _: datetime.now(UTC) + timedelta(seconds=ahead.value)  # type: ignore[method-assign, assignment]
     _mark(_Points(notes, doom))
-    app.work(Settings.from_environment(), supervised=False)
+    settings = Settings.from_environment()
+    configure_logging(settings)
+    app.work(settings, supervised=False)
 
 
 def _hasten() -> None:
     agenda.BEAT_EVERY, agenda.DEAD_AFTER = PATIENCE / 5, PATIENCE  # type: ignore[misc]
     agenda.DRAINED_WITHIN = PATIENCE / 2  # type: ignore[misc]
     worker.ARRANGE_EVERY = worker.KEEP_EVERY = PATIENCE / 10
+    legs.DEFECT_PAUSES = (PATIENCE,)  # type: ignore[misc]
     outcomes.RETRIES = (timedelta(seconds=0.2),) * len(outcomes.RETRIES)  # type: ignore[misc]
     copies._LOOK_AGAIN = timedelta(seconds=0.5)
 

@@ -127,6 +127,7 @@ class Telling:
 _WORDS = {SUCCEEDED: "succeeded", FAILED: "failed", "cancelled": "was cancelled", RUNNING: "is under way"}
 _CAUSES = {
     "children": "the runs that it started",
+    "defect": "another try, after a defect that the worker's log tells of",
     "rate limit": "Microsoft, which asked for a pause",
     "provider": "Microsoft, which is still busy with it",
 }

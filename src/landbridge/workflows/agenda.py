@@ -245,7 +245,7 @@ class Agenda:
             async with self._database.begin() as tx:
                 await store.end_leg(tx, mine, state=store.QUEUED, due_at=self._clock.now(), worker_id=None)
         if outcome == "broken":
-            await self._legs.give_up(mine)
+            await self._legs.walk_again(mine, await engine.gave(row.id, row.leg))
 
     async def _forget(self) -> None:
         if self._engine:

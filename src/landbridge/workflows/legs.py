@@ -4,7 +4,7 @@ What came of a leg is one transaction: the run's new state, the runs that it sta
 parent that waited for it. Whoever lost the claim meanwhile writes nothing of it.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -37,6 +37,28 @@ log = structlog.get_logger(__name__)
 _SCOPES: Final = 200
 _LONG: Final = timedelta(milliseconds=250)
 _T = TypeVar("_T")
+
+DEFECT_PAUSES: Final = tuple(timedelta(seconds=seconds) for seconds in (10, 60, 600, 3600))
+"""How long a run that met a defect of ours waits before it goes on; once more, and it fails."""
+
+_DEFECTS: Final = "$defects"  # in the carry, where no step has such a name
+
+
+class _Unknown(Exception):
+    """A leg came to a step of which its journal knows nothing."""
+
+
+@dataclass(frozen=True)
+class _Remembered:
+    """A journal of a leg that is over: it gives what it holds, and does nothing."""
+
+    gave: Mapping[str, JsonValue]
+
+    async def step(self, name: str, effect: Callable[[], object]) -> JsonValue:
+        """Return what a step gave."""
+        if name not in self.gave:
+            raise _Unknown
+        return self.gave[name]
 
 
 @dataclass(frozen=True)
@@ -102,20 +124,7 @@ class Legs:
             opened = await self.persistently(self._open, row)
         except LandbridgeError as error:
             return await self._write(row, None, Over(store.FAILED, error=told(error)))
-        secrets = await self.persistently(self._deployments.secrets, row.project_id, opened.plan.secrets)
-        walk = Walk(
-            plan=opened.plan,
-            steps=self._steps(opened),
-            scope=opened.scope,
-            carry=opened.carry,
-            secrets=secrets,
-            journal=journal,
-            perform=partial(self._effects.perform, row, opened.plan.workflow),
-            respond=partial(self.persistently, self._respond, row),
-            children=partial(self.persistently, self._children, row),
-            is_cancelled=partial(self._is_cancelled, row.id),
-            clock=self._clock,
-        )
+        walk = await self._walk(opened, journal)
         self._under_way[row.id] = under_way = _UnderWay(row, walk, self._clock.now())
         try:
             outcome = await walk.to_its_end(self._result(opened))
@@ -137,10 +146,49 @@ class Legs:
         for one, told_, _ in tellings:
             one.shown = told_
 
-    async def give_up(self, row: RunRow) -> None:
-        """Fail a run whose leg met a defect of ours; its log says which."""
-        error = LandbridgeError("The run met a defect in Landbridge; the worker's log says which.")
-        await self._write(row, None, Over(store.FAILED, error=told(error)))
+    async def walk_again(self, row: RunRow, gave: Mapping[str, JsonValue]) -> None:
+        """Have a run go on later whose leg ended by a defect of ours, with what its steps gave: none is done again.
+
+        After each of `DEFECT_PAUSES`; then the run fails. The log says which defect it was.
+        """
+        try:
+            opened = await self.persistently(self._open, row)
+        except LandbridgeError as error:
+            await self._write(row, None, Over(store.FAILED, error=told(error)))
+            return
+        walk = await self._walk(opened, _Remembered(gave))
+        try:
+            outcome = await walk.to_its_end(self._result(opened))
+        except Exception as error:
+            outcome = self._after_defect(row, walk.carry, error)
+        await self._write(row, walk, outcome)
+
+    def _after_defect(self, row: RunRow, carry: Json, error: Exception) -> LegOutcome:
+        times = carry.get(_DEFECTS, {}).get("times", 0)
+        if times == len(DEFECT_PAUSES):
+            given_up = LandbridgeError("The run met a defect in Landbridge; the worker's log says which.")
+            return Over(store.FAILED, error=told(given_up))
+        carry[_DEFECTS] = {"times": times + 1}
+        until = self._clock.now() + DEFECT_PAUSES[times]
+        known = None if isinstance(error, _Unknown) else error
+        log.error("a run met a defect, and is tried again", run=row.id, at=until.isoformat(), exc_info=known)
+        return Later(until, "defect")
+
+    async def _walk(self, opened: _Opened, journal: Journal) -> Walk:
+        row = opened.row
+        return Walk(
+            plan=opened.plan,
+            steps=self._steps(opened),
+            scope=opened.scope,
+            carry=opened.carry,
+            secrets=await self.persistently(self._deployments.secrets, row.project_id, opened.plan.secrets),
+            journal=journal,
+            perform=partial(self._effects.perform, row, opened.plan.workflow),
+            respond=partial(self.persistently, self._respond, row),
+            children=partial(self.persistently, self._children, row),
+            is_cancelled=partial(self._is_cancelled, row.id),
+            clock=self._clock,
+        )
 
     def _steps(self, opened: _Opened) -> tuple[Step, ...]:
         if opened.row.trigger == FAN_OUT:

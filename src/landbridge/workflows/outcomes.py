@@ -23,7 +23,7 @@ LONGEST_PAUSE: Final = timedelta(hours=1)
 MOST_PAUSES: Final = 200
 """How often a step comes back to a provider that asks it to wait, before the run fails and says so."""
 
-Why = Literal["delay", "retry", "rate limit", "provider", "children"]
+Why = Literal["delay", "retry", "rate limit", "provider", "children", "defect"]
 """What a run waits for."""
 
 

@@ -128,7 +128,6 @@ class Database:
         self._listeners: list[Callable[[str], None]] = []
         self._seen = 0
         self._looking: sqlite3.Connection | None = None
-        self._data_version = 0
 
     @classmethod
     def from_settings(cls, settings: Settings, clock: Clock) -> Self:
@@ -177,17 +176,18 @@ class Database:
                     await connection.execute(text(f"SET LOCAL {IDLE} = 0"))  # it holds no lock that others wait for
                 yield Transaction(connection, self.clock)
 
-    def may_have_changed(self) -> bool:
-        """Return whether anything may have been written since the last time, by whichever process.
+    def data_version(self) -> int | None:
+        """Return a number that changes with every write, by whichever process; None on PostgreSQL, which has no such.
 
-        On SQLite that is known for some microseconds; of PostgreSQL it has to be asked what one wants to know.
+        SQLite tells it within microseconds. Asked for before reading, it tells later whether to read again.
         """
         if self.engine.dialect.name != "sqlite":
-            return True
-        if self._looking is None:
-            self._looking = sqlite3.connect(str(self.engine.url.database), isolation_level=None)
-        before, self._data_version = self._data_version, self._looking.execute("PRAGMA data_version").fetchone()[0]
-        return self._data_version != before
+            return None
+        with _translated():
+            if self._looking is None:
+                self._looking = sqlite3.connect(str(self.engine.url.database), isolation_level=None)
+            version: int = self._looking.execute("PRAGMA data_version").fetchone()[0]
+        return version
 
     def on_change(self, forget: Callable[[str], None]) -> None:
         """Call `forget` with each scope that this or another process touched, within `NEWS_EVERY` or so."""

@@ -1,7 +1,6 @@
 """Where host products start workflows: requests, app events, and users switching them on and off, as the SDK does."""
 
 import asyncio
-import contextlib
 import re
 from datetime import timedelta
 from typing import Any, Final
@@ -146,10 +145,12 @@ class Answers:
         self._clock = clock
         self._awaited: dict[str, asyncio.Future[RunRow]] = {}
         self._looking: asyncio.Task[None] | None = None
+        self._known_version: int | None = None
 
     async def of(self, run_id: str, within: timedelta) -> RunRow | None:
         """Return the run once it has answered, or is over; or None if that takes longer."""
         answered = self._awaited.setdefault(run_id, asyncio.get_running_loop().create_future())
+        self._known_version = None  # it may have been answered already
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._look())
         late = asyncio.create_task(self._clock.sleep(within))
@@ -162,9 +163,13 @@ class Answers:
 
     async def _look(self) -> None:
         while self._awaited:
-            with contextlib.suppress(StoreFailed):  # whoever waits is told after a while, or once it is back
-                if self._database.may_have_changed():
+            try:
+                version = self._database.data_version()
+                if version is None or version != self._known_version:
+                    self._known_version = version
                     await self._hand_out()
+            except StoreFailed:  # whoever waits is told after a while, or once it is back
+                self._known_version = None
             await self._clock.sleep(_LOOK_EVERY)
 
     async def _hand_out(self) -> None:

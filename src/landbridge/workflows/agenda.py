@@ -83,6 +83,7 @@ class Agenda:
         self._idle: dict[tuple[str, int], float] = {}
         self._freed = asyncio.Event()
         self._next_due: datetime | None = None
+        self._known_version: int | None = None
 
     async def run(self) -> None:
         """Work until cancelled; then let the legs under way come to their end, and leave the rest to others."""
@@ -158,9 +159,11 @@ class Agenda:
 
     async def _is_any_due(self, now: datetime) -> bool:
         """Return whether something is due; the database is asked only if it may know more than we do."""
-        if self._database.may_have_changed():
+        version = self._database.data_version()
+        if version is None or version != self._known_version:
             async with self._database.read() as tx:
                 self._next_due = await store.next_due(tx)
+            self._known_version = version
         return self._next_due is not None and self._next_due <= now
 
     async def _begin(self, engine: "Engine", row: RunRow) -> None:

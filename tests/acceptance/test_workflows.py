@@ -52,7 +52,7 @@ async def deploy(project: Project, definition: str) -> str:
 
 
 async def connected(context: BrowserContext, site: Site, project: Project) -> App:
-    await project.connect("user-1")
+    await project.connect("user-1", "grace@contoso.example")  # no other test looks into her drive
     return await App.visit(context, site.origin(), project)
 
 

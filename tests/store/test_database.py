@@ -225,6 +225,20 @@ async def test_watching_survives_a_database_that_does_not_answer_for_a_while(
         await _until(lambda: heard == ["project:1"])
 
 
+async def test_every_write_of_whoever_changes_the_data_version_for_all_who_ask(
+    database: Database, opened: Opener, project: ProjectRow
+) -> None:
+    other = opened()
+    if database.engine.dialect.name != "sqlite":
+        assert database.data_version() is None
+        return
+    before = (database.data_version(), database.data_version())
+    async with other.begin() as tx:
+        await tx.execute(text("UPDATE projects SET name = 'another'"))
+    after = (database.data_version(), database.data_version())
+    assert before[0] == before[1] != after[0] == after[1]
+
+
 async def test_instants_come_back_in_utc_whatever_zone_they_were_written_in(
     database: Database, project: ProjectRow
 ) -> None:

@@ -11,6 +11,7 @@ from functools import partial
 from importlib import import_module
 from importlib.resources import files
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 import structlog
 import uvloop
@@ -24,7 +25,6 @@ from landbridge.connections.picker import Picker
 from landbridge.connections.sign_ins import SignIns
 from landbridge.connections.tokens import Tokens
 from landbridge.doctor.examination import Doctor
-from landbridge.engine import Engine
 from landbridge.errors import Misconfigured, StoreFailed
 from landbridge.files import Files
 from landbridge.kit import Actions, Workbench
@@ -50,6 +50,9 @@ from landbridge.workflows.retention import Retention
 from landbridge.workflows.runs import Runs, Sealing
 from landbridge.workflows.testing import Testing
 from landbridge.workflows.triggers import Triggers
+
+if TYPE_CHECKING:
+    from landbridge.engine import Engine
 
 log = structlog.get_logger(__name__)
 
@@ -259,7 +262,7 @@ def agenda_of(house: House, jail: Jail) -> Agenda:
 
 async def _open_engine(
     settings: Settings, vault: Vault, walk: Callable[[str, int], Awaitable[None]], worker_id: str
-) -> Engine:
+) -> "Engine":
     module = await asyncio.to_thread(import_module, "landbridge.engine")  # half a second, while others go on
     engine: Engine = module.Engine(settings, vault, walk, worker_id)
     await engine.open()

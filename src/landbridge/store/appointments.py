@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, delete, func, not_, or_, select, tuple_, update
 
 from landbridge.store.connections import ConfigurationRow, ConnectionRow, UserRow
 from landbridge.store.database import Transaction
@@ -61,9 +61,9 @@ async def take_turn(tx: Transaction) -> None:
 async def unarranged(tx: Transaction, workflow: WorkflowRow, now: datetime, *, most: int) -> list[str]:
     """Return configurations that have a workflow switched on, and no appointment by the version that is deployed.
 
-    One that is due already is kept first, whichever version made it.
+    One that is due already is kept first, whichever version made it. All that have it on are looked through, so ask
+    for many at once.
     """
-    other_version = and_(appointments.c.version_id != workflow.deployed_version_id, appointments.c.due_at > now)
     switched = configurations.c.workflow_settings[workflow.id, "enabled"].as_boolean()
     mine = and_(
         appointments.c.configuration_id == configurations.c.id,
@@ -77,11 +77,37 @@ async def unarranged(tx: Transaction, workflow: WorkflowRow, now: datetime, *, m
             connections.c.project_id == workflow.project_id,
             connections.c.integration == workflow.integration,
             func.coalesce(switched, workflow.is_default_enabled),
-            or_(appointments.c.workflow_id.is_(None), other_version),
+            or_(appointments.c.workflow_id.is_(None), not_(_is_made(workflow, now))),
         )
         .limit(most)
     )
     return list(found.scalars())
+
+
+def _is_made(workflow: WorkflowRow, now: datetime) -> ColumnElement[bool]:
+    by_this_version = appointments.c.version_id == workflow.deployed_version_id
+    return or_(by_this_version, appointments.c.due_at <= now, appointments.c.due_at.is_(None))
+
+
+async def still_unarranged(
+    tx: Transaction, workflow: WorkflowRow, now: datetime, configuration_ids: Sequence[str]
+) -> list[tuple[str, UserRow]]:
+    """Return those of some configurations for which nobody has made the appointment meanwhile, with their users."""
+    mine = select(appointments.c.configuration_id).where(
+        appointments.c.workflow_id == workflow.id, appointments.c.configuration_id.in_(configuration_ids)
+    )
+    made = set((await tx.execute(mine.where(_is_made(workflow, now)))).scalars())
+    theirs = and_(
+        connected_users.c.project_id == connections.c.project_id, connected_users.c.user_id == connections.c.user_id
+    )
+    found = await tx.execute(
+        select(configurations.c.id.label("of"), *connected_users.c)
+        .join(connections, connections.c.id == configurations.c.connection_id)
+        .join(connected_users, theirs)
+        .where(configurations.c.id.in_([id_ for id_ in configuration_ids if id_ not in made]))
+    )
+    columns = [column.name for column in connected_users.c]
+    return [(row.of, UserRow(**{name: row._mapping[name] for name in columns})) for row in found]
 
 
 async def parties(tx: Transaction, configuration_ids: Sequence[str]) -> list[Party]:
@@ -103,9 +129,7 @@ async def parties(tx: Transaction, configuration_ids: Sequence[str]) -> list[Par
 
 async def put(tx: Transaction, rows: Sequence[AppointmentRow]) -> None:
     """Make appointments, in place of those that there were for the same."""
-    key = tuple_(appointments.c.workflow_id, appointments.c.configuration_id)
-    await tx.execute(delete(appointments).where(key.in_([(row.workflow_id, row.configuration_id) for row in rows])))
-    await tx.execute(insert(appointments), [values_of(row) for row in rows])
+    await tx.put(appointments, [values_of(row) for row in rows], replace=True)
 
 
 async def due(tx: Transaction, now: datetime, *, most: int) -> list[tuple[AppointmentRow, Party]]:

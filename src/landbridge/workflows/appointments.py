@@ -33,6 +33,7 @@ LOOK_AGAIN: Final = timedelta(minutes=1)
 """After what time a workflow that runs once on connecting is tried again, if its user could not have it yet."""
 
 _AT_ONCE = 200
+_LOOKED_FOR = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class Appointments:
         for project_id in projects:
             for deployed in await self._deployments.deployed(project_id):
                 if isinstance(deployed.plan.workflow.trigger, SchedulerTrigger | IntegrationEnabledTrigger):
-                    while await self._arrange(deployed) == _AT_ONCE:
+                    while await self._arrange(deployed) == _LOOKED_FOR:
                         pass
 
     async def keep(self) -> int:
@@ -82,17 +83,20 @@ class Appointments:
         return started
 
     async def _arrange(self, deployed: Deployed) -> int:
+        """Make up to `_LOOKED_FOR` appointments, and return how many were missing.
+
+        Some at a time, each of them only if it is still missing then, so that nobody has to wait long to write.
+        """
         now = self._clock.now()
         async with self._database.read() as tx:
-            if not await store.unarranged(tx, deployed.workflow, now, most=1):
-                return 0
-        async with self._database.begin() as tx:
-            await store.take_turn(tx)
-            found = await store.unarranged(tx, deployed.workflow, now, most=_AT_ONCE)
-            parties = await store.parties(tx, found)
-            if parties:
-                await store.put(tx, [_first(deployed, party, now) for party in parties])
-        return len(parties)
+            missing = await store.unarranged(tx, deployed.workflow, now, most=_LOOKED_FOR)
+        for start in range(0, len(missing), _AT_ONCE):
+            async with self._database.begin() as tx:
+                await store.take_turn(tx)
+                some = missing[start : start + _AT_ONCE]
+                found = await store.still_unarranged(tx, deployed.workflow, now, some)
+                await store.put(tx, [_first(deployed, user, id_, now) for id_, user in found])
+        return len(missing)
 
     async def _due(self, now: datetime) -> list[tuple[AppointmentRow, Party]]:
         async with self._database.read() as tx:
@@ -127,10 +131,10 @@ class Appointments:
         return self._runs.row(deployed, whose, Cause(trigger, output, run_id_of(deployed, whose, key), key))
 
 
-def _first(deployed: Deployed, party: Party, now: datetime) -> AppointmentRow:
+def _first(deployed: Deployed, user: UserRow, configuration_id: str, now: datetime) -> AppointmentRow:
     trigger = deployed.plan.workflow.trigger
-    due = _next_after(_cron(trigger, party.user), now) if isinstance(trigger, SchedulerTrigger) else now
-    return AppointmentRow(deployed.workflow.id, party.configuration.id, deployed.version.id, due)
+    due = _next_after(_cron(trigger, user), now) if isinstance(trigger, SchedulerTrigger) else now
+    return AppointmentRow(deployed.workflow.id, configuration_id, deployed.version.id, due)
 
 
 def _cron(trigger: SchedulerTrigger, user: UserRow) -> Cron:

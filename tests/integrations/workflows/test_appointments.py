@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import event, insert, select
 from tests.integrations.landbridge import Place
 from tests.integrations.workflows.crew import Crew, working
+from tests.store import rows
 
 from landbridge.app import House
 from landbridge.errors import InvalidRequest
 from landbridge.store import history
 from landbridge.store.history import Filter
 from landbridge.store.runs import SUCCEEDED, RunRow
+from landbridge.store.tables import appointments, configurations, connected_users, connections, values_of
 from landbridge.workflows.appointments import Appointments
 from landbridge.workflows.definition import Workflow
 from landbridge.workflows.deployments import Deployed
@@ -207,3 +211,31 @@ async def test_it_runs_when_a_user_who_is_connected_switches_it_on(crew: Crew) -
 
 async def _have_begun(crew: Crew, deployed: Deployed, number: int) -> bool:
     return len(await _runs(crew, deployed)) == number
+
+
+async def test_many_users_are_looked_through_once_and_written_down_some_at_a_time(alone: Crew) -> None:
+    deployed = await alone.deploy(DAILY % '"{{ user.metadata.zone }}"')
+    house, many = alone.place.house, 450
+    project = await house.projects.get(alone.project)
+    users = [rows.user(project, user_id=f"user {number}", meta={"zone": "Asia/Tokyo"}) for number in range(many)]
+    accounts = [rows.connection(project, user_id=user.user_id) for user in users]
+    async with house.database.begin() as tx:
+        for table, made in (
+            (connected_users, users),
+            (connections, accounts),
+            (configurations, [rows.configuration(account) for account in accounts]),
+        ):
+            await tx.execute(insert(table), [values_of(row) for row in made])
+    asked: list[str] = []
+    event.listen(house.database.engine.sync_engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
+
+    await _arranged(alone)
+
+    async with house.database.read() as tx:
+        found = await tx.execute(
+            select(appointments.c.due_at).where(appointments.c.workflow_id == deployed.workflow.id)
+        )
+        hours = Counter(due_at.hour for due_at in found.scalars())
+    assert hours == {0: many, 9: 1}
+    assert sum("LEFT OUTER JOIN appointments" in statement for statement in asked) == 1
+    assert sum(statement.startswith("INSERT INTO appointments") for statement in asked) == 3

@@ -44,6 +44,7 @@ from landbridge.workflows.appointments import Appointments
 from landbridge.workflows.deployments import Deployments
 from landbridge.workflows.effects import Effects
 from landbridge.workflows.jail import Jail
+from landbridge.workflows.large_values import LargeValues
 from landbridge.workflows.legs import Legs
 from landbridge.workflows.requests import Requests
 from landbridge.workflows.retention import Retention
@@ -82,6 +83,7 @@ class House:
     deployments: Deployments
     sealing: Sealing
     runs: Runs
+    large_values: LargeValues
     triggers: Triggers
     testing: Testing
     appointments: Appointments
@@ -159,6 +161,7 @@ def _build(settings: Settings, clock: Clock, database: Database, vault: Vault, o
         deployments=deployments,
         sealing=sealing,
         runs=runs,
+        large_values=LargeValues(database, files_of_runs),
         triggers=Triggers(accounts, deployments, runs, files_of_runs),
         testing=Testing(database, sealing, accounts, deployments, runs, files_of_runs, clock),
         appointments=Appointments(database, deployments, runs, clock),
@@ -237,7 +240,7 @@ async def _work(settings: Settings, supervised: bool) -> None:
 def worker_of(house: House, jail: Jail) -> Worker:
     """Return what does the background work, its functions in that jail."""
     kept = timedelta(days=house.settings.history_days)
-    retention = Retention(house.database, house.workbench, house.clock, kept)
+    retention = Retention(house.database, house.workbench, house.large_values, house.clock, kept)
     agenda = agenda_of(house, jail)
     return Worker(house.database, house.tokens, house.files, agenda, house.appointments, retention, house.clock)
 
@@ -247,7 +250,15 @@ def agenda_of(house: House, jail: Jail) -> Agenda:
     cancelling: set[str] = set()
     requests = Requests(house.outbound, house.clock, house.settings.user_agent)
     effects = Effects(house.actions, house.workbench, requests, jail, house.clock)
-    legs = Legs(house.database, house.sealing, house.deployments, effects, house.clock, cancelling.__contains__)
+    legs = Legs(
+        house.database,
+        house.sealing,
+        house.deployments,
+        effects,
+        house.large_values,
+        house.clock,
+        cancelling.__contains__,
+    )
     settings = house.settings
     return Agenda(
         house.database,

@@ -20,6 +20,7 @@ from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
+    Iterable,
     Iterator,
     Mapping,
     MutableMapping,
@@ -55,6 +56,7 @@ _CHUNK = 256 << 10  # small enough to be still in the processor's cache when it 
 PIECE = 64 << 20
 """Bytes of contents that are made safe at once, if whoever keeps them is to begin again behind them."""
 
+_HISTORY = "history"
 _STORES_TAKE = "file:///folder, s3://bucket/…, gs://bucket/…, az://container/…"
 
 
@@ -162,12 +164,24 @@ class Files:
         """Return the files of one run. A call that is no run is one of its own, with an id of its own."""
         return RunFiles(self._store, self._vault, project_id, run_id, self._settled)
 
+    def of_history(self, project_id: str, run_id: str) -> "RunFiles":
+        """Return what is kept of a run for people to read. It lies apart, and no sweep takes it."""
+        return RunFiles(self._store, self._vault, project_id, run_id, self._settled, kind="history")
+
+    async def runs_with_history(self) -> set[tuple[str, str]]:
+        """Return the runs, each with its project, of which anything is kept for people to read."""
+        with _translated():
+            pages = [page async for page in obstore.list(self._store, prefix=_HISTORY)]
+        places = (str(found["path"]).split("/") for page in pages for found in page)
+        return {(place[1], place[2]) for place in places}
+
     async def sweep(self, before: datetime) -> int:
-        """Delete what was written before that instant, and return how many files that were."""
+        """Delete what was written before that instant, without what is kept for people to read, and count it."""
         swept = 0
         with _translated():
             async for page in obstore.list(self._store):
-                old = [found["path"] for found in page if found["last_modified"] < before]
+                passing = (found for found in page if not found["path"].startswith(f"{_HISTORY}/"))
+                old = [found["path"] for found in passing if found["last_modified"] < before]
                 if old:
                     await _delete(self._store, old)
                 swept += len(old)
@@ -178,12 +192,19 @@ class RunFiles:
     """The files of one run of one project."""
 
     def __init__(
-        self, store: ObjectStore, vault: Vault, project_id: str, run_id: str, settled: MutableMapping[str, bool]
+        self,
+        store: ObjectStore,
+        vault: Vault,
+        project_id: str,
+        run_id: str,
+        settled: MutableMapping[str, bool],
+        kind: Literal["files", "history"] = "files",
     ) -> None:
         self._store = store
         self._vault = vault
-        self._folder = f"{project_id}/{hashlib.sha256(run_id.encode()).hexdigest()[:32]}"
-        self._identity = f"files/{project_id}/{run_id}"
+        passing = f"{project_id}/{hashlib.sha256(run_id.encode()).hexdigest()[:32]}"
+        self._folder = passing if kind == "files" else f"{_HISTORY}/{project_id}/{run_id}"
+        self._identity = f"{kind}/{project_id}/{run_id}"
         self._settled = settled
         self._longest: int | None = None
         self._set_aside: dict[str, File] = {}
@@ -247,7 +268,7 @@ class RunFiles:
     async def _settle(self, path: str) -> None:
         """Wait until a file in a folder is on disk, and what leads to it; an object store has it when it says so."""
         if isinstance(self._store, LocalStore):
-            levels = 1 if self._folder in self._settled else 3  # its folder, the project's, and that of all files
+            levels = 1 if self._folder in self._settled else self._folder.count("/") + 2  # up to that of all files
             with _translated():
                 await asyncio.to_thread(settle, Path(str(self._store.prefix), path), levels=levels)
             self._settled[self._folder] = True
@@ -337,12 +358,13 @@ class RunFiles:
             if doomed:
                 await _delete(self._store, doomed)
 
-    async def clear(self) -> None:
-        """Delete all contents of the run; their ids open nothing from then on."""
+    async def clear(self, *, but: Iterable[str] = ()) -> None:
+        """Delete all contents of the run, but those that these ids open; all others open nothing from then on."""
+        kept = {path for id_ in but if (contents := self._contents(id_)) for path, _ in contents._pieces}
         self._settled.pop(self._folder, None)
         with _translated():
             async for page in obstore.list(self._store, prefix=self._folder):
-                await _delete(self._store, [found["path"] for found in page])
+                await _delete(self._store, [found["path"] for found in page if found["path"] not in kept])
 
     def _seal(self, pieces: Sequence[Piece], size: int, sha256: str) -> str:
         sealed = self._vault.seal(json.dumps([pieces, size, sha256]).encode(), self._identity)

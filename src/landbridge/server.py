@@ -82,6 +82,7 @@ def rooms_of(house: House) -> Rooms:
         deployments=house.deployments,
         runs=house.runs,
         sealing=house.sealing,
+        large_values=house.large_values,
         triggers=house.triggers,
         testing=house.testing,
         metrics=house.metrics,

@@ -44,8 +44,8 @@ class Settings(BaseSettings):
     )
     files_url: str | None = Field(
         default=None,
-        description="Where file contents lie between steps: `file:///folder`, `s3://bucket/…`, `gs://bucket/…` or "
-        "`az://container/…`. Unset: `files` in the data folder.",
+        description="Where file contents lie between steps, and long values of the history: `file:///folder`, "
+        "`s3://bucket/…`, `gs://bucket/…` or `az://container/…`. Unset: `files` in the data folder.",
     )
     sqlite_synchronous: Literal["FULL", "NORMAL"] = Field(
         default="FULL", description="FULL loses nothing on power cut; NORMAL commits ten times faster and may."

@@ -32,6 +32,7 @@ from landbridge.telemetry import configure_logging
 from landbridge.workflows import agenda, legs, outcomes
 from landbridge.workflows.agenda import Agenda
 from landbridge.workflows.appointments import Appointments
+from landbridge.workflows.large_values import LargeValues
 from landbridge.workflows.legs import Legs
 
 PATIENCE = timedelta(seconds=2)
@@ -156,6 +157,7 @@ def _mark(points: _Points) -> None:
     points.around(Checkpoint, "write", "checkpoint begins", "checkpoint written")
     points.around(Legs, "_write", "outcome begins", "outcome committed")
     points.around(Legs, "_respond", "answer begins", "answer committed")
+    points.around(LargeValues, "kept", None, "large value kept, its row not written")
     points.around(store, "end_leg", None, "outcome written, not committed")
     _mark_effects(points)
     _mark_children(points)

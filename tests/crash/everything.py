@@ -76,6 +76,7 @@ steps:
     if: [[{left: "{{ steps.mend?.result }}", operator: $stringContains, right: mended}]]
     then:
       - {id: chosen, type: function, code: "def run(parameters): return 'chosen'"}
+  - {id: long, type: function, code: "def run(parameters): return 'so long ' * 3000"}
   - {id: pause, type: delay, value: 0.2, unit: SECONDS}
   - id: rows
     type: fanOut
@@ -158,6 +159,7 @@ class Told:
     asked: Counter[str]
     drive: dict[str, Any]
     changes: Counter[str]
+    large: tuple[bytes, int]
 
 
 @dataclass(frozen=True)
@@ -204,7 +206,15 @@ class Scene:
                 if path.strip("/").startswith(name)
             },
             changes=Counter(f"{call['operation']} {call['status']}" for call in calls if call["status"] in {201, 202}),
+            large=await self._large(ended),
         )
+
+    async def _large(self, run: RunRow) -> tuple[bytes, int]:
+        """Return the one value that is too long for a row, and how many files are kept of the run once it is tidied."""
+        large_values = self.crew.place.house.large_values
+        await large_values.tidy(run)
+        kept = self.crew.place.settings.data_dir / "files" / "history" / run.project_id / run.id
+        return await large_values.whole(run, "long", "output"), sum(file.is_file() for file in kept.iterdir())
 
     async def _family(self, run: RunRow) -> list[RunRow]:
         async with self.crew.place.house.database.read() as tx:

@@ -83,6 +83,7 @@ POST   /api/v1/projects/{project_id}/workflows/{workflow_id}/versions/{number}/r
 GET    /api/v1/projects/{project_id}/runs
 GET    /api/v1/projects/{project_id}/runs/{run_id}
 GET    /api/v1/projects/{project_id}/runs/{run_id}/entries
+GET    /api/v1/projects/{project_id}/runs/{run_id}/steps/{step}/{part}
 POST   /api/v1/projects/{project_id}/runs/{run_id}/cancel
 POST   /api/v1/projects/{project_id}/runs/{run_id}/replay                {"version": "same"}
 GET    /projects/{project_id}/task-history/workflow-executions
@@ -189,7 +190,7 @@ async def victim(landbridge: Place) -> Victim:
     return Victim(person, {**ids, "api_key_id": row.id}, key)
 
 
-_RUN = {"run_id": "run", "execution_id": "run", "step_id": "step"}
+_RUN = {"run_id": "run", "execution_id": "run", "step_id": "step", "step": "step", "part": "output"}
 
 
 async def workflow_of(landbridge: Place, project: str) -> dict[str, str]:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from landbridge import telemetry
 from landbridge.telemetry import MASK, redact
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
@@ -159,3 +160,16 @@ def test_no_log_line_of_ours_or_of_a_library_holds_a_secret(form: str) -> None:
         assert [json.loads(line)["level"] for line in done.stderr.splitlines()] == (
             ["info", "info", "warning", "error", "error", "error"]
         )
+
+
+def test_a_long_text_is_masked_as_a_short_one_is_wherever_the_secret_stands() -> None:
+    secret = f"password=hunter2hunter2 and Bearer {'abc.' * 25}"
+    for before in range(telemetry._AT_ONCE - 140, telemetry._AT_ONCE + 7, 7):
+        words = "word " * (before // 5) + "x" * (before % 5) + " "
+        assert redact(words + secret + " and on" * 500) == words + redact(secret) + " and on" * 500
+
+
+@pytest.mark.parametrize("beyond", [-70, -1, 0, 1, 63])
+def test_of_a_secret_that_is_longer_than_is_looked_at_at_once_nothing_is_left(beyond: int) -> None:
+    length = telemetry._AT_ONCE + telemetry._OVERLAP + beyond
+    assert redact("begins " + "a1" * (length // 2) + "b" * (length % 2) + " ends") == f"begins {MASK} ends"

@@ -18,8 +18,14 @@ def run(state: str, *steps: StepOut, **changes: Any) -> RunDetails:  # Any: colu
 
 def step(state: str, **changes: Any) -> StepOut:  # Any: columns
     what: dict[str, Any] = {"step": "call", "type": "request", "state": state, "attempts": 1, "started_at": START}
-    values: dict[str, Any] = {"finished_at": None, "input": None, "output": None, "error": None}
-    return StepOut(**what | values | changes)
+    values: dict[str, Any] = {
+        "finished_at": None,
+        "input": None,
+        "output": None,
+        "error": None,
+        "has_whole_input": True,
+    }
+    return StepOut(has_whole_output=True, **what | values | changes)
 
 
 def test_each_thing_is_told_once_and_what_is_long_says_how_long_all_of_it_is() -> None:

@@ -16,6 +16,7 @@ from landbridge.store.history import Filter
 from landbridge.store.runs import RunRow
 from landbridge.web.flow_shapes import EventOut, ProblemOut, RunDetails, RunOut, VersionOut, WorkflowOut
 from landbridge.workflows.definition import Condition, Workflow
+from landbridge.workflows.history import Part
 
 workflows = group("Workflows: drafts, and the versions of them that run.")
 runs = group("Runs of workflows: what became of them, and again.")
@@ -181,7 +182,8 @@ def show_run(run: RunId, project: ProjectId, as_json: AsJson = False) -> None:
     async def details(house: House) -> RunDetails:
         row = await house.runs.get(project, run)
         async with house.database.read() as tx:
-            return RunDetails.of_steps(row, house.runs.given_to(row), await history.steps_of(tx, row.id))
+            steps = await history.steps_of(tx, row.id)
+        return RunDetails.of_steps(row, await house.runs.given_to(row), steps)
 
     found = in_house(details)
     show(found, as_json, *_OF_RUN)
@@ -190,6 +192,23 @@ def show_run(run: RunId, project: ProjectId, as_json: AsJson = False) -> None:
             err.print(f"{found.error.get('step', '')}: {found.error.get('message', '')}", markup=False)
         out.print()
         show(found.steps, as_json, "step", "type", "state", "attempts", "started_at", "finished_at")
+
+
+@runs.command("value")
+def show_value(
+    run: RunId,
+    step: Annotated[str, typer.Argument(metavar="STEP", help="The step's id.")],
+    project: ProjectId,
+    given: Annotated[bool, typer.Option("--input", help="What the step was given; else what it gave.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print all of what a step gave or was given, as JSON either way: `show` cuts what is long."""
+    part: Part = "input" if given else "output"
+
+    async def whole(house: House) -> bytes:
+        return await house.large_values.whole(await house.runs.get(project, run), step, part)
+
+    print(in_house(whole).decode())
 
 
 @runs.command("cancel")

@@ -16,6 +16,7 @@ from landbridge.store import history
 from landbridge.store.runs import FAILED, OVER, PAUSED, QUEUED, RUNNING, SUCCEEDED, WAITING
 from landbridge.web.flow_shapes import RunDetails, StepOut, TestIn
 from landbridge.workflows.definition import Workflow
+from landbridge.workflows.history import is_cut
 
 LONGEST_TOLD: Final = 1_000
 """Characters of a value that are printed; of more the beginning is, and how many there are."""
@@ -86,7 +87,8 @@ async def _tested(house: House, project: str, workflow: str, given: TestIn, *, q
     while True:
         row = await house.runs.get(project, run_id)
         async with house.database.read() as tx:
-            run = RunDetails.of_steps(row, house.runs.given_to(row), await history.steps_of(tx, run_id))
+            steps = await history.steps_of(tx, run_id)
+        run = RunDetails.of_steps(row, await house.runs.given_to(row), steps)
         if not quiet:
             for line in telling.news(run, house.clock.now()):
                 _tell(line)
@@ -159,9 +161,8 @@ def _seconds(start: datetime, end: datetime) -> str:
 
 def _short(value: Any) -> str:  # Any: JSON
     """Return a value as JSON: if it is long its beginning, marked as that, and how long all of it is."""
-    is_cut = isinstance(value, dict) and value.get("truncated") is True and "preview" in value
-    text = str(value["preview"]) if is_cut else json.dumps(value, ensure_ascii=False)
-    size = int(value["size"]) if is_cut else len(text)
+    text = str(value["preview"]) if is_cut(value) else json.dumps(value, ensure_ascii=False)
+    size = int(value["size"]) if is_cut(value) else len(text)
     if size <= LONGEST_TOLD:
         return text
     return f"{text[:LONGEST_TOLD]}… (cut: the first {LONGEST_TOLD:,} of {size:,} characters)"

@@ -14,7 +14,10 @@ from landbridge.store.tables import run_steps, runs, values_of
 
 @dataclass(frozen=True, slots=True)
 class StepRow:
-    """What became of one step of a run. `input`, `output` and `error` are JSON without secrets."""
+    """What became of one step of a run. `input`, `output` and `error` are JSON without secrets.
+
+    Of a value that is cut there, `whole_…` is the id of a file that holds all of it, unless that is too long.
+    """
 
     run_id: str
     step: str
@@ -27,6 +30,8 @@ class StepRow:
     input: Any = None
     output: Any = None
     error: dict[str, Any] | None = None
+    whole_input: str | None = None
+    whole_output: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,14 @@ async def step_of(tx: Transaction, run_id: str, step: str) -> StepRow | None:
     wanted = select(run_steps).where(run_steps.c.run_id == run_id, run_steps.c.step == step)
     found = (await tx.execute(wanted)).one_or_none()
     return StepRow(**found._mapping) if found else None
+
+
+async def large_values(tx: Transaction, run_id: str) -> list[str]:
+    """Return the ids of the files that hold values of a run, and of all that it started."""
+    family = or_(run_steps.c.run_id == run_id, run_steps.c.run_id.startswith(f"{run_id}:", autoescape=True))
+    whole = (run_steps.c.whole_input, run_steps.c.whole_output)
+    found = await tx.execute(select(*whole).where(family, or_(*(column.is_not(None) for column in whole))))
+    return [id_ for row in found for id_ in row if id_]
 
 
 async def page(

@@ -280,6 +280,15 @@ async def responses(tx: Transaction, run_ids: Iterable[str]) -> list[RunRow]:
     return [RunRow(**row._mapping) for row in found]
 
 
+async def existing(tx: Transaction, run_ids: Sequence[str]) -> set[str]:
+    """Return those of some ids that runs have."""
+    found: set[str] = set()
+    for first in range(0, len(run_ids), _AT_ONCE):
+        some = select(runs.c.id).where(runs.c.id.in_(run_ids[first : first + _AT_ONCE]))
+        found.update((await tx.execute(some)).scalars())
+    return found
+
+
 async def uncleared(tx: Transaction, before: datetime, *, most: int) -> list[RunRow]:
     """Return runs that were over before an instant, whose files and checkpoints are still there, the oldest first."""
     over = and_(runs.c.is_cleared.is_(False), runs.c.finished_at < before, runs.c.parent_id.is_(None))

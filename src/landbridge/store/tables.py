@@ -360,6 +360,8 @@ run_steps = Table(
     Column("input", JSON, nullable=True),
     Column("output", JSON, nullable=True),
     Column("error", JSON, nullable=True),
+    Column("whole_input", Text, nullable=True),
+    Column("whole_output", Text, nullable=True),
 )
 
 workers = Table(

@@ -6,6 +6,7 @@ from typing import Annotated, Final, TypeVar
 
 from fastapi import APIRouter, Query
 from pydantic import AwareDatetime, TypeAdapter
+from starlette.responses import Response
 
 from landbridge.errors import InvalidRequest
 from landbridge.store import history
@@ -13,6 +14,7 @@ from landbridge.store.history import Filter
 from landbridge.store.runs import RunRow
 from landbridge.web.flow_shapes import ReplayIn, RunDetails, RunOut, RunPage
 from landbridge.web.rooms import Rooms
+from landbridge.workflows.history import Part
 
 Limit = Annotated[int, Query(ge=1, le=200)]
 Cursor = Annotated[str | None, Query(max_length=1000)]
@@ -78,7 +80,14 @@ def _add_single(routes: APIRouter, rooms: Rooms) -> None:
         """One run with what its steps were given and gave, without secrets."""
         row = await rooms.runs.get(project_id, run_id)
         async with rooms.database.read() as tx:
-            return RunDetails.of_steps(row, rooms.runs.given_to(row), await history.steps_of(tx, row.id))
+            steps = await history.steps_of(tx, row.id)
+        return RunDetails.of_steps(row, await rooms.runs.given_to(row), steps)
+
+    @routes.get(base + "/steps/{step}/{part}", tags=["runs"])
+    async def get_whole_value(project_id: str, run_id: str, step: str, part: Part) -> Response:
+        """All of what a step was given or gave, as JSON, without secrets: what a run's details cut."""
+        row = await rooms.runs.get(project_id, run_id)
+        return Response(await rooms.large_values.whole(row, step, part), media_type="application/json")
 
     @routes.post(base + "/cancel", tags=["runs"])
     async def cancel_run(project_id: str, run_id: str) -> RunOut:

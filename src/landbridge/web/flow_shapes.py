@@ -11,6 +11,7 @@ from landbridge.store.runs import RunRow
 from landbridge.store.workflows import VersionRow, WorkflowRow
 from landbridge.web.shapes import Given
 from landbridge.workflows.definition import Condition, Workflow
+from landbridge.workflows.history import is_cut
 from landbridge.workflows.testing import Wanted
 from landbridge.workflows.triggers import Which
 
@@ -123,6 +124,17 @@ class StepOut(BaseModel):
     input: Any
     output: Any
     error: dict[str, Any] | None
+    has_whole_input: bool = Field(description="Whether all of it can be fetched; not if it is longer than is kept.")
+    has_whole_output: bool
+
+    @classmethod
+    def of(cls, row: StepRow) -> Self:
+        """Return the row as the API shows it."""
+        return cls(
+            **{name: getattr(row, name) for name in cls.model_fields if not name.startswith("has_")},
+            has_whole_input=row.whole_input is not None or not is_cut(row.input),
+            has_whole_output=row.whole_output is not None or not is_cut(row.output),
+        )
 
 
 class RunDetails(RunOut):
@@ -134,8 +146,7 @@ class RunDetails(RunOut):
     @classmethod
     def of_steps(cls, row: RunRow, given: JsonValue, steps: Sequence[StepRow]) -> Self:
         """Return a run with what its trigger gave and what became of its steps."""
-        shown = [StepOut.model_validate(step, from_attributes=True) for step in steps]
-        return cls.of(row).model_copy(update={"input": given, "steps": shown})
+        return cls.of(row).model_copy(update={"input": given, "steps": [StepOut.of(step) for step in steps]})
 
 
 class TestIn(Given):

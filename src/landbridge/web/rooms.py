@@ -16,6 +16,7 @@ from landbridge.settings import Settings
 from landbridge.store.database import Database
 from landbridge.telemetry import Metrics
 from landbridge.workflows.deployments import Deployments
+from landbridge.workflows.large_values import LargeValues
 from landbridge.workflows.runs import Runs, Sealing
 from landbridge.workflows.testing import Testing
 from landbridge.workflows.triggers import Triggers
@@ -41,6 +42,7 @@ class Rooms:
     deployments: Deployments
     runs: Runs
     sealing: Sealing
+    large_values: LargeValues
     triggers: Triggers
     testing: Testing
     metrics: Metrics

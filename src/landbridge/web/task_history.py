@@ -22,6 +22,7 @@ from landbridge.store.runs import RunRow
 from landbridge.web.forms import operator_of
 from landbridge.web.rooms import Rooms
 from landbridge.workflows.branching import RUN_WORKFLOW
+from landbridge.workflows.history import is_cut
 from landbridge.workflows.runs import FAN_OUT
 
 PAGE: Final = 100
@@ -102,18 +103,19 @@ def _add_single(routes: APIRouter, rooms: Rooms) -> None:
     async def execution(project_id: str, execution_id: str) -> JSONResponse:
         row = await rooms.runs.get(project_id, execution_id)
         async with rooms.database.read() as tx:
-            steps = [_trigger_of(rooms, row), *await history.steps_of(tx, row.id)]
+            steps = [await _trigger_of(rooms, row), *await history.steps_of(tx, row.id)]
         return JSONResponse({**_execution(row), "stepExecutions": _chain(steps)})
 
     @routes.get("/{execution_id}/step-executions/{step_id}")
     async def step_execution(project_id: str, execution_id: str, step_id: str) -> JSONResponse:
         row = await rooms.runs.get(project_id, execution_id)
         async with rooms.database.read() as tx:
-            found = _trigger_of(rooms, row) if step_id == _TRIGGER else await history.step_of(tx, row.id, step_id)
+            found = await history.step_of(tx, row.id, step_id)
+        found = await _trigger_of(rooms, row) if step_id == _TRIGGER else found
         if found is None:
             raise NotFound("This execution has no such step execution.")
         output = found.output if found.error is None else {"error": found.error}
-        large = {"isLargeInput": _is_cut(found.input), "isLargeOutput": _is_cut(output)}
+        large = {"isLargeInput": is_cut(found.input), "isLargeOutput": is_cut(output)}
         return JSONResponse({**large, "input": found.input, "output": output})
 
     @routes.post("/{execution_id}/replay")
@@ -149,10 +151,10 @@ def _status(state: str, waits_for: str | None) -> Status:
     raise AssertionError(state)
 
 
-def _trigger_of(rooms: Rooms, row: RunRow) -> StepRow:
+async def _trigger_of(rooms: Rooms, row: RunRow) -> StepRow:
     """Return what started the run as if it were a step."""
     at = row.created_at
-    given = rooms.runs.given_to(row)
+    given = await rooms.runs.given_to(row)
     return StepRow(row.id, _TRIGGER, -1, row.trigger, runs.SUCCEEDED, 1, at, at, output=given)
 
 
@@ -182,11 +184,7 @@ def _type(step: StepRow) -> str:
     return _KINDS.get(step.type, f"ACTION/{step.type.upper()}")
 
 
-def _is_cut(value: Any) -> bool:  # Any: JSON
-    return isinstance(value, dict) and value.get("truncated") is True and "preview" in value
-
-
 def _size(value: Any) -> int:  # Any: JSON
     if value is None:
         return 0
-    return int(value["size"]) if _is_cut(value) else len(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+    return int(value["size"]) if is_cut(value) else len(json.dumps(value, ensure_ascii=False, separators=(",", ":")))

@@ -1,11 +1,12 @@
 """The record of runs that people read: masked, and short enough to be looked at."""
 
+import asyncio
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic import JsonValue
 
@@ -15,6 +16,11 @@ from landbridge.workflows.scope import MASKED, Json
 
 LONGEST_SHOWN: Final = 16 << 10
 """Characters of what a step was given, or gave, as JSON; of more, the beginning is kept, and how much it was."""
+
+LARGEST_KEPT: Final = 4 << 20
+"""Characters of such a value that is kept whole, in a file; of a longer one there is no more than the beginning."""
+
+Part = Literal["input", "output"]
 
 _SECRET = re.compile(
     "authorization|cookie|password|passwd|secret|token|api[-_]?key|private[-_]?key|credential|(?:download|upload)url",
@@ -38,9 +44,12 @@ class StepRecord:
     output: JsonValue
     error: Json | None
 
-    def row(self, run_id: str, secrets: frozenset[str]) -> StepRow:
+    def told(self, run_id: str, given: JsonValue, secrets: frozenset[str]) -> "Told":
         """Return the record as it is kept; `secrets` are values that must not be in it, wherever they come from."""
-        return StepRow(
+        input_, all_given = cut(given, secrets)
+        output, all_given_back = cut(self.output, secrets)
+        wholes: dict[Part, str | None] = {"input": all_given, "output": all_given_back}
+        row = StepRow(
             run_id=run_id,
             step=self.step,
             position=self.position,
@@ -49,21 +58,68 @@ class StepRecord:
             attempts=self.attempts,
             started_at=self.began,
             finished_at=self.ended,
-            input=shown(self.given(), secrets),
-            output=shown(self.output, secrets),
+            input=input_,
+            output=output,
             error=shown(self.error, secrets),
         )
+        return Told(row, {part: text for part, text in wholes.items() if text is not None})
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A step as its row tells it, and the whole of what is cut there, as JSON texts."""
+
+    row: StepRow
+    large: dict[Part, str]
+
+
+async def tell(records: Iterable[StepRecord], run_id: str, secrets: frozenset[str]) -> list[Told]:
+    """Return records as they are kept. Long values are masked in a thread, where they hold up nobody."""
+    given = [(record, record.given()) for record in records]
+
+    def told() -> list[Told]:
+        return [record.told(run_id, value, secrets) for record, value in given]
+
+    is_long = any(_is_long(value) or _is_long(record.output) for record, value in given)
+    return await asyncio.to_thread(told) if is_long else told()
 
 
 def shown(value: Any, secrets: frozenset[str]) -> Any:  # Any: JSON
     """Return a value without secrets, and cut off if it is long: `{"truncated": true, "size": …, "preview": …}`."""
+    return cut(value, secrets)[0]
+
+
+def cut(value: Any, secrets: frozenset[str]) -> tuple[Any, str | None]:  # Any: JSON
+    """Return a value as it is shown, and the whole of it if that is more and can be kept."""
     if value is None:
-        return None
+        return None, None
     masked = _masked(value, secrets)
     text = json.dumps(masked, ensure_ascii=False, separators=(",", ":"))
     if len(text) <= LONGEST_SHOWN:
-        return masked
-    return {"truncated": True, "size": len(text), "preview": text[:_PREVIEW]}
+        return masked, None
+    preview = {"truncated": True, "size": len(text), "preview": text[:_PREVIEW]}
+    return preview, text if len(text) <= LARGEST_KEPT else None
+
+
+def is_cut(value: Any) -> bool:  # Any: JSON
+    """Return whether a value that is shown is the beginning of a longer one."""
+    return isinstance(value, dict) and value.get("truncated") is True and "preview" in value
+
+
+def _is_long(value: Any) -> bool:  # Any: JSON
+    """Return whether a value may be too long to be shown, without looking through all of one that is."""
+    room, left = LONGEST_SHOWN // 2, [value]
+    while left and room > 0:
+        match left.pop():
+            case str() as text:
+                room -= len(text)
+            case dict() as fields:
+                room -= 8 * len(fields)
+                left += fields.values()
+            case list() as entries:
+                room -= 8 * len(entries)
+                left += entries
+    return room <= 0
 
 
 def _masked(value: Any, secrets: frozenset[str]) -> Any:  # Any: JSON
@@ -82,4 +138,4 @@ def _masked(value: Any, secrets: frozenset[str]) -> Any:  # Any: JSON
 def _text(text: str, secrets: frozenset[str]) -> str:
     for secret in secrets:
         text = text.replace(secret, MASKED)
-    return redact(text) if len(text) <= LONGEST_SHOWN else text
+    return redact(text)

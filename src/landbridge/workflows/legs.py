@@ -25,8 +25,9 @@ from landbridge.workflows.branching import Branching
 from landbridge.workflows.definition import ResponseStep, RunWorkflowStep, Step
 from landbridge.workflows.deployments import Deployments
 from landbridge.workflows.effects import Effects
-from landbridge.workflows.history import shown
+from landbridge.workflows.history import shown, tell
 from landbridge.workflows.interpreter import Branches, Child, Journal, Later, LegOutcome, Over, Walk
+from landbridge.workflows.large_values import LargeValues
 from landbridge.workflows.outcomes import outputs_of, told
 from landbridge.workflows.plan import Plan
 from landbridge.workflows.runs import FAN_OUT, Sealing
@@ -86,11 +87,11 @@ class _UnderWay:
         current = self.walk.current
         return (len(self.walk.records), current and current.step, current and current.attempts)
 
-    def rows(self) -> list[StepRow]:
-        """Return what there is to read."""
+    async def rows(self) -> list[StepRow]:
+        """Return what there is to read; large values are kept at the end of the leg."""
         records = self.walk.records | ({self.walk.current.step: self.walk.current} if self.walk.current else {})
         secrets = frozenset(self.walk.secrets.values())
-        return [record.row(self.row.id, secrets) for record in records.values()]
+        return [told.row for told in await tell(records.values(), self.row.id, secrets)]
 
 
 class Legs:
@@ -102,6 +103,7 @@ class Legs:
         sealing: Sealing,
         deployments: Deployments,
         effects: Effects,
+        large_values: LargeValues,
         clock: Clock,
         is_cancelled: Callable[[str], bool],
     ) -> None:
@@ -109,6 +111,7 @@ class Legs:
         self._sealing = sealing
         self._deployments = deployments
         self._effects = effects
+        self._large_values = large_values
         self._branching = Branching(sealing, deployments)
         self._clock = clock
         self._is_cancelled = is_cancelled
@@ -139,7 +142,7 @@ class Legs:
         news = [one for one in self._under_way.values() if one.began < before and one.shown != one.told]
         if not news:
             return
-        tellings = [(one, one.told, one.rows()) for one in news]
+        tellings = [(one, one.told, await one.rows()) for one in news]
         async with self._database.begin() as tx:
             held = await store.held(tx, [one.row for one in news])
             await history_store.put_steps(tx, [row for _, _, rows in tellings for row in rows if row.run_id in held])
@@ -242,7 +245,8 @@ class Legs:
     async def _write(self, row: RunRow, walk: Walk | None, outcome: LegOutcome) -> bool:
         now = self._clock.now()
         secrets = frozenset(walk.secrets.values()) if walk else frozenset()
-        records = [record.row(row.id, secrets) for record in walk.records.values()] if walk else []
+        told_ = await tell(walk.records.values(), row.id, secrets) if walk else []
+        records = [await self._large_values.kept(row, one) if one.large else one.row for one in told_]
         branches = isinstance(outcome, Branches)
         started = await self.persistently(self._branching.rows, row, outcome, now) if branches else []
         changes = self._changes(row, walk, outcome, started, now)

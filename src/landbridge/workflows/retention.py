@@ -12,6 +12,7 @@ from landbridge.kit import Workbench
 from landbridge.store import runs as store
 from landbridge.store.database import Database
 from landbridge.store.runs import RunRow
+from landbridge.workflows.large_values import LargeValues
 
 log = structlog.get_logger(__name__)
 
@@ -25,9 +26,17 @@ _DELETED_AT_ONCE = 20  # each may have started ten thousand others
 class Retention:
     """Clears what runs no longer need. Any number may do so side by side: clearing twice is clearing once."""
 
-    def __init__(self, database: Database, workbench: Workbench, clock: Clock, history_kept: timedelta) -> None:
+    def __init__(
+        self,
+        database: Database,
+        workbench: Workbench,
+        large_values: LargeValues,
+        clock: Clock,
+        history_kept: timedelta,
+    ) -> None:
         self._database = database
         self._workbench = workbench
+        self._large_values = large_values
         self._clock = clock
         self._history_kept = history_kept
 
@@ -43,6 +52,7 @@ class Retention:
             deleted += found
         if deleted:
             log.info("runs whose history is no longer kept are deleted", count=deleted)
+        await self._large_values.reap()
 
     async def _uncleared(self, before: datetime) -> Sequence[RunRow]:
         async with self._database.read() as tx:
@@ -52,7 +62,8 @@ class Retention:
         for row in rows:
             try:
                 await self._workbench.clear(row.project_id, row.id)
-            except FilesFailed as error:  # the others go on; what is left is swept away one day
+                await self._large_values.tidy(row)
+            except FilesFailed as error:  # the others go on; what is left goes another time
                 log.warning("the files of a run could not be deleted", run=row.id, reason=error.message)
 
     async def _delete_some(self, before: datetime) -> int:

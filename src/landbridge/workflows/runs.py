@@ -3,6 +3,7 @@
 A run's id comes from what caused it, so that the same cause starts it once however often it is reported.
 """
 
+import asyncio
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -96,10 +97,11 @@ class Runs:
             raise NotFound("This project has no such run.")
         return row
 
-    def given_to(self, row: RunRow) -> JsonValue:
+    async def given_to(self, row: RunRow) -> JsonValue:
         """Return what a run's trigger gave, or the entry of a fan-out that it is about, as people may read it."""
         given = self._sealing.open(row, row.sealed_input)
-        value: JsonValue = shown(given.get("item" if row.trigger == FAN_OUT else "trigger"), frozenset())
+        given = given.get("item" if row.trigger == FAN_OUT else "trigger")
+        value: JsonValue = await asyncio.to_thread(shown, given, frozenset())
         return value
 
     async def cancel(self, project_id: str, run_id: str) -> None:

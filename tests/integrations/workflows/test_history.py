@@ -43,6 +43,21 @@ steps:
     parameters: {by: "{{ trigger.request.body.by }}"}
 """
 
+LARGE = """
+name: Values of many sizes
+trigger: {type: request}
+steps:
+  - id: repeat
+    type: function
+    code: |
+      def run(parameters):
+          return parameters['text'].replace('word', 'word ' + parameters['key']) + ('t' * 64 + ' ') * 3
+    parameters: {text: "{{ trigger.request.body }}", key: "{{ secrets.KEY }}"}
+  - id: huge
+    type: function
+    code: "def run(parameters): return [1234567] * 600_000"
+"""
+
 EXECUTIONS = "/task-history/workflow-executions"
 
 
@@ -163,6 +178,29 @@ async def test_the_task_history_tells_what_a_step_was_given_and_gave(crew: Crew)
     failed = await crew.shown(f"{steps}/end")
     assert failed["output"]["error"]["code"] == "function_failed"
     assert (await crew.operate("GET", f"{steps}/nothing")).status == 404
+
+
+async def test_values_that_are_cut_can_be_read_whole_without_secrets_up_to_a_bound(crew: Crew) -> None:
+    await crew.place.house.deployments.put_secret(crew.project, "KEY", "very secret")
+    run = await crew.ended((await crew.start(await crew.deploy(LARGE), {"request": {"body": "word " * 5000}})).id)
+    assert (run.state, run.error) == (SUCCEEDED, None)
+
+    steps = {step["step"]: step for step in (await crew.shown(f"/runs/{run.id}"))["steps"]}
+    given = await crew.operate("GET", f"/runs/{run.id}/steps/repeat/input")
+    gave = await crew.operate("GET", f"/runs/{run.id}/steps/repeat/output")
+    assert given.json == {"parameters": {"text": "word " * 5000, "key": "•••"}}
+    assert gave.json == {"result": "word ••• " * 5000 + "[redacted] " * 3}
+    assert (len(given.body.decode()), len(gave.body.decode())) == tuple(
+        steps["repeat"][part]["size"] for part in ("input", "output")
+    )
+    assert steps["repeat"]["output"]["preview"] == gave.body.decode()[:4096]
+    assert (steps["repeat"]["has_whole_input"], steps["repeat"]["has_whole_output"]) == (True, True)
+    assert (await crew.shown(f"/runs/{run.id}/steps/huge/input")) == {}
+    assert (steps["huge"]["has_whole_input"], steps["huge"]["has_whole_output"]) == (True, False)
+    huge = await crew.operate("GET", f"/runs/{run.id}/steps/huge/output")
+    assert (huge.status, "at most 4,194,304 characters" in huge.json["message"]) == (404, True)
+    assert (await crew.operate("GET", f"/runs/{run.id}/steps/nothing/output")).status == 404
+    assert (await crew.operate("GET", f"/runs/{run.id}/steps/huge/error")).status == 400
 
 
 async def test_the_task_history_leads_from_page_to_page(crew: Crew) -> None:

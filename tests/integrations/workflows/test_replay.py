@@ -105,7 +105,7 @@ async def test_a_run_whose_files_are_no_longer_kept_cannot_be_replayed_after_the
     run = await crew.ended((await crew.start(await crew.deploy(COPY % "one"), await _given(crew, 5))).id)
     crew.place.clock.jump(timedelta(hours=25))
     house = crew.place.house
-    await Retention(house.database, house.workbench, house.clock, timedelta(days=90)).clear()
+    await Retention(house.database, house.workbench, house.large_values, house.clock, timedelta(days=90)).clear()
 
     with pytest.raises(Conflict, match="no longer kept"):
         await house.runs.replay(crew.project, run.id, step="save")

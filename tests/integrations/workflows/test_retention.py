@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import func, select
@@ -38,7 +40,7 @@ steps:
 
 def retention(crew: Crew, days: int = 90) -> Retention:
     house = crew.place.house
-    return Retention(house.database, house.workbench, house.clock, timedelta(days=days))
+    return Retention(house.database, house.workbench, house.large_values, house.clock, timedelta(days=days))
 
 
 def kept_files(crew: Crew) -> int:
@@ -90,6 +92,35 @@ async def test_history_is_deleted_after_as_many_days_as_the_operator_wants_with_
     assert (await number_of(crew, runs), await number_of(crew, run_steps), kept_files(crew)) == (0, 0, 0)
     with pytest.raises(NotFound):
         await crew.row(run_id)
+
+
+async def test_large_values_are_deleted_with_their_run_and_what_no_row_refers_to_before(crew: Crew) -> None:
+    definition = "{name: Long, trigger: {type: request}, steps: [{id: long, type: function, code: %r}]}"
+    deployed = await crew.deploy(definition % "def run(parameters): return 'so long ' * 3000")
+    run, lost = [await crew.ended((await crew.start(deployed)).id) for _ in range(2)]
+    house = crew.place.house
+    assert kept_files(crew) == 2
+    await house.files.of_history(crew.project, lost.id).clear()
+    with pytest.raises(NotFound, match="is gone"):
+        await house.large_values.whole(lost, "long", "output")
+    await house.files.of_history(crew.project, run.id).save(
+        "x", "text/plain", b"by one who died before the row was written"
+    )
+    await house.files.of_history(crew.project, str(uuid4())).save("x", "text/plain", b"of a run that is gone")
+    assert kept_files(crew) == 3
+
+    await retention(crew, 60).clear()
+    assert kept_files(crew) == 2  # whoever wrote it may be about to write the row
+    crew.place.clock.jump(DAY)
+    await retention(crew, 60).clear()
+    assert kept_files(crew) == 1
+    crew.place.clock.jump(58 * DAY)
+    await house.files.sweep(house.clock.now() - timedelta(days=30))
+    await retention(crew, 60).clear()
+    assert json.loads(await house.large_values.whole(run, "long", "output")) == {"result": "so long " * 3000}
+    crew.place.clock.jump(DAY)
+    await retention(crew, 60).clear()
+    assert (kept_files(crew), await number_of(crew, runs)) == (0, 0)
 
 
 async def test_what_is_not_over_is_kept_however_long_it_takes(crew: Crew) -> None:

@@ -53,6 +53,7 @@ async def test_a_workflow_goes_from_a_file_to_a_replayed_run(crew: Crew, tmp_pat
     shown = await command("runs", "show", run_id)
     assert (shown["input"], shown["steps"][0]["state"]) == ({"event": {"n": 0}}, FAILED)
     assert "very secret" not in str(shown)
+    assert await command("runs", "value", run_id, "keep", "--input") == {"parameters": {"n": 0, "key": "•••"}}
 
     file.write_text(INVOICE.replace("100 //", "100 //  1 or"))
     await command("workflows", "save", str(file), "--workflow", saved["id"])

@@ -31,7 +31,7 @@ steps:
     parameters: {greeting: Hello, folder: "{{ steps.folder.result.name }}"}
   - id: long
     type: function
-    code: "def run(parameters): return 'x' * 20_000"
+    code: "def run(parameters): return 'so long ' * 2500"
 """
 
 EACH = """
@@ -241,6 +241,6 @@ async def test_a_test_outlives_its_workflow_and_goes_with_all_that_it_had_when_i
 
     crew.place.clock.jump(timedelta(days=8))
     house = crew.place.house
-    await Retention(house.database, house.workbench, house.clock, timedelta(days=7)).clear()
+    await Retention(house.database, house.workbench, house.large_values, house.clock, timedelta(days=7)).clear()
     async with house.database.read() as tx:
         assert (await tx.execute(tested_drafts.select())).all() == []

@@ -10,7 +10,7 @@ from tests.store.conftest import Opener
 
 from landbridge.store import runs
 from landbridge.store.database import Database
-from landbridge.store.projects import ProjectRow
+from landbridge.store.projects import ProjectRow, insert_project
 from landbridge.store.runs import CANCELLED, HELD, QUEUED, RUNNING, SUCCEEDED, WAITING, Limits, RunRow
 
 WIDE = Limits(per_project=1000, per_connection=1000)
@@ -54,6 +54,24 @@ async def test_a_quiet_user_comes_after_one_run_of_a_busy_one_and_not_after_all(
 
     claimed = await _claim(database, most=4)
 
+    assert quiet.id in {row.id for row in claimed[:2]}
+
+
+async def test_whoever_has_nothing_under_way_comes_before_those_who_have(
+    database: Database, project: ProjectRow
+) -> None:
+    another = rows.project()
+    async with database.begin() as tx:
+        await insert_project(tx, another)
+    busy = [rows.run(project, user_id="busy", due_at=START - timedelta(hours=1)) for _ in range(50)]
+    await _put(database, *busy)
+    assert len(await _claim(database, most=2)) == 2
+    quiet, elsewhere = rows.run(project, user_id="quiet"), rows.run(another)
+    await _put(database, quiet, elsewhere)
+
+    claimed = [(await _claim(database, most=1))[0] for _ in range(4)]
+
+    assert [row.id for row in claimed[:1]] == [elsewhere.id]
     assert quiet.id in {row.id for row in claimed[:2]}
 
 

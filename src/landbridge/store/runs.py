@@ -10,7 +10,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, and_, delete, func, insert, literal, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Subquery,
+    and_,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    union_all,
+    update,
+)
 
 from landbridge.store.database import Transaction
 from landbridge.store.tables import runs, values_of, workers
@@ -90,10 +103,22 @@ async def next_due(tx: Transaction) -> datetime | None:
     return min(found, default=None)
 
 
-async def claim(tx: Transaction, worker_id: str, now: datetime, *, most: int, limits: Limits) -> list[RunRow]:
-    """Give a worker up to `most` runs that are due: each project in turn, and in it each user in turn."""
+async def claim(
+    tx: Transaction,
+    worker_id: str,
+    now: datetime,
+    *,
+    most: int,
+    limits: Limits,
+    lately: Iterable[tuple[str, str]] = (),
+) -> list[RunRow]:
+    """Give a worker up to `most` runs that are due: each project in turn, and in it each user in turn.
+
+    What is under way counts, and what was `lately`: projects and users, once for each of their runs. Whoever had theirs
+    comes after those who had not; else short runs that are begun one at a time would begin in the order of their hours.
+    """
     await tx.take_turn(_CLAIMS)
-    chosen = await _choose(tx, now, most, limits)
+    chosen = await _choose(tx, now, most, limits, lately)
     if not chosen:
         return []
     claimed = await tx.execute(
@@ -113,12 +138,14 @@ async def claim(tx: Transaction, worker_id: str, now: datetime, *, most: int, li
     return sorted((RunRow(**row._mapping) for row in claimed), key=lambda row: order[row.id])
 
 
-async def _choose(tx: Transaction, now: datetime, most: int, limits: Limits) -> list[str]:
+async def _choose(
+    tx: Transaction, now: datetime, most: int, limits: Limits, lately: Iterable[tuple[str, str]]
+) -> list[str]:
     due = (await tx.execute(_due(now).limit(most + 1))).all()
     if not due:
         return []
     if len(due) > most:  # some have to wait, so it matters who comes first
-        due = (await tx.execute(_in_turn(now).limit(most * _LOOKED_THROUGH))).all()
+        due = (await tx.execute(_in_turn(now, lately).limit(most * _LOOKED_THROUGH))).all()
     in_project, on_connection = await _under_way(tx)
     chosen: list[str] = []
     for row in due:
@@ -151,18 +178,40 @@ def _due(now: datetime) -> Any:  # Any: a select of labelled columns
     return due.where(runs.c.state.in_(DUE), runs.c.due_at <= now).order_by(runs.c.due_at, runs.c.id)
 
 
-def _in_turn(now: datetime) -> Any:  # Any: a select of labelled columns
-    """Return the query for what is due: the first run of every user of every project, then the second, and so on."""
-    due = and_(runs.c.state.in_(DUE), runs.c.due_at <= now)
+def _in_turn(now: datetime, lately: Iterable[tuple[str, str]]) -> Any:  # Any: a select of labelled columns
+    """Return the query for what is due: the first run of every user of every project, then the second, and so on.
+
+    Whoever had some already begins to count after those.
+    """
+    had, had_in_all = _had(lately)
     of_user = func.row_number().over(
         partition_by=(runs.c.project_id, runs.c.user_id), order_by=(runs.c.due_at, runs.c.id)
+    ) + func.coalesce(had.c.number, 0)
+    users = (
+        select(runs.c.id, runs.c.project_id, runs.c.connection_id, runs.c.due_at, of_user.label("of_user"))
+        .outerjoin(had, and_(had.c.project_id == runs.c.project_id, had.c.user_id == runs.c.user_id))
+        .where(runs.c.state.in_(DUE), runs.c.due_at <= now)
+        .subquery()
     )
-    ranked = select(runs.c.id, runs.c.project_id, runs.c.connection_id, runs.c.due_at, of_user.label("of_user"))
-    users = ranked.where(due).subquery()
-    of_project = func.row_number().over(partition_by=users.c.project_id, order_by=(users.c.of_user, users.c.due_at))
-    projects = select(users.c.id, users.c.project_id, users.c.connection_id, users.c.due_at, of_project.label("turn"))
-    fair = projects.subquery()
+    of_project = func.row_number().over(
+        partition_by=users.c.project_id, order_by=(users.c.of_user, users.c.due_at)
+    ) + func.coalesce(had_in_all.c.number, 0)
+    fair = (
+        select(users.c.id, users.c.project_id, users.c.connection_id, users.c.due_at, of_project.label("turn"))
+        .outerjoin(had_in_all, had_in_all.c.project_id == users.c.project_id)
+        .subquery()
+    )
     return select(fair.c.id, fair.c.project_id, fair.c.connection_id).order_by(fair.c.turn, fair.c.due_at, fair.c.id)
+
+
+def _had(lately: Iterable[tuple[str, str]]) -> tuple[Subquery, Subquery]:
+    """Return how many runs each user has under way or had lately, and each project."""
+    under_way = select(runs.c.project_id, runs.c.user_id).where(runs.c.state == RUNNING)
+    others = [select(literal(project_id), literal(user_id)) for project_id, user_id in lately]
+    each = union_all(under_way, *others).subquery()
+    project, number = each.c.project_id, func.count().label("number")
+    of_users = select(project, each.c.user_id, number).group_by(project, each.c.user_id)
+    return of_users.subquery(), select(project, number).group_by(project).subquery()
 
 
 def _claimed(row: RunRow) -> ColumnElement[bool]:

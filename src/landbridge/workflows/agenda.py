@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -27,6 +28,7 @@ LOOK_EVERY: Final = timedelta(milliseconds=15)
 """How often a worker looks for what is due."""
 
 _LOOK_AFTER_NOTHING = timedelta(milliseconds=100)
+_REMEMBERED = 16
 
 BEAT_EVERY: Final = timedelta(seconds=1)
 DEAD_AFTER: Final = timedelta(seconds=5)
@@ -81,6 +83,7 @@ class Agenda:
         self._under_way: dict[tuple[str, int], RunRow | None] = {}
         self._heard: dict[str, _Heard] = {}
         self._idle: dict[tuple[str, int], float] = {}
+        self._lately: deque[tuple[str, str]] = deque(maxlen=_REMEMBERED)
         self._freed = asyncio.Event()
         self._next_due: datetime | None = None
         self._known_version: int | None = None
@@ -151,7 +154,8 @@ class Agenda:
             return None
         engine = await self._opened()
         async with self._database.begin() as tx:
-            rows = await store.claim(tx, self.worker_id, now, most=most, limits=self._limits)
+            rows = await store.claim(tx, self.worker_id, now, most=most, limits=self._limits, lately=self._lately)
+        self._lately.extend((row.project_id, row.user_id) for row in rows)
         for row in rows:
             self._under_way[row.id, row.leg] = row
         await asyncio.gather(*(self._begin(engine, row) for row in rows))

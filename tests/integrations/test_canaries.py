@@ -74,8 +74,10 @@ async def contents_of(database_url: str) -> bytes:
     """Return all that a PostgreSQL database holds, as text."""
     connection = await asyncpg.connect(database_url)
     try:
-        tables = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
-        rows = [row for (name,) in tables for row in await connection.fetch(f'SELECT * FROM "{name}"')]
+        tables = await connection.fetch(
+            "SELECT schemaname, tablename FROM pg_tables WHERE schemaname IN ('public', 'dbos')"
+        )
+        rows = [row for schema, name in tables for row in await connection.fetch(f'SELECT * FROM "{schema}"."{name}"')]
     finally:
         await connection.close()
     return b"\n".join(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import signal
 from pathlib import Path
 
 import pytest
+from tests.integrations.landbridge import Place, Process
 from tests.integrations.peer import Asked, peer
 from tests.integrations.test_canaries import contents_of, spellings
 from tests.integrations.workflows.crew import Crew
 
 from landbridge.store.runs import FAILED, SUCCEEDED
+from landbridge.store.sealed import identity
 
 SECRET = "canary~Client.Secret-0123456789+abc/def="
 TOKEN = "eyJhbGciOiJub25lIn0.eyJjYW5hcnkiOiJ3b3JrZmxvd3MifQ.c2lnbmF0dXJlLW9mLWEtY2FuYXJ5"
@@ -20,6 +24,7 @@ LEAKY = """
 name: Use a secret wherever one may
 trigger: {type: request}
 steps:
+  - {id: home, type: action, action: create_folder, input: {name: "Home"}}
   - id: call
     type: request
     method: POST
@@ -52,21 +57,23 @@ async def _echo(asked: Asked) -> None:
 
 
 @pytest.mark.parametrize("ending", ["", "continueOnError: true"])
-async def test_no_secret_of_a_run_is_written_or_shown_in_any_spelling(
-    crew: Crew, ending: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
-) -> None:
+async def test_no_secret_of_a_run_is_written_or_shown_in_any_spelling(landbridge: Place, ending: str) -> None:
+    crew = Crew(landbridge, *await landbridge.connected())
     await crew.place.house.deployments.put_secret(crew.project, "CANARY", SECRET)
+    talkative = landbridge.settings.model_copy(update={"log_level": "debug"})
     async with peer() as echo:
         echo.script = _echo
-        run = await crew.start(await crew.deploy(LEAKY % (echo.url, ending)))
-        ended = await crew.ended(run.id)
-        assert ended.state == (SUCCEEDED if ending else FAILED)
-        assert SECRET.encode() in echo.asked[0].body
+        with contextlib.closing(Process(talkative, "worker")) as worker:
+            run = await crew.start(await crew.deploy(LEAKY % (echo.url, ending)))
+            ended = await crew.ended(run.id)
+            assert ended.state == (SUCCEEDED if ending else FAILED)
+            assert SECRET.encode() in echo.asked[0].body
+            worker.signal(signal.SIGTERM)
+            worker.ended()
 
     executions = f"/task-history/workflow-executions/{run.id}"
     paths = ("/runs", f"/runs/{run.id}", executions, *(f"{executions}/step-executions/{s}" for s in ("call", "work")))
     places = {path: (await crew.operate("GET", path)).body for path in paths}
-    places["logs"] = caplog.text.encode() + "".join(capfd.readouterr()).encode()
     folder = crew.place.settings.data_dir
     places |= {str(file): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
     url = crew.place.settings.effective_database_url
@@ -77,12 +84,24 @@ async def test_no_secret_of_a_run_is_written_or_shown_in_any_spelling(
         places |= {str(one): one.read_bytes() for one in file.parent.glob(f"{file.name}*")}
 
     assert any(run.id.encode() in text for name, text in places.items() if "/runs" not in name)
+    assert '"level": "debug"' in worker.log.read_text()
     assert b"\xe2\x80\xa2\xe2\x80\xa2\xe2\x80\xa2" in places[f"/runs/{run.id}"]
     found = [
         (where, spelling[:60])
-        for secret in (SECRET, TOKEN, SIGNED)
+        for secret in (SECRET, TOKEN, SIGNED, *await _tokens(crew))
         for spelling in spellings(secret)
         for where, text in places.items()
         if spelling in text
     ]
     assert not found
+
+
+async def _tokens(crew: Crew) -> list[str]:
+    """Return the tokens with which the run called Microsoft."""
+    row = (await crew.whose()).connection
+    house = crew.place.house
+    assert row.sealed_tokens
+    opened = json.loads(house.vault.open(row.sealed_tokens, identity("connections", row.project_id, row.id)))
+    tokens = [opened["access_token"], opened["refresh_token"]]
+    assert min(map(len, tokens)) > 20
+    return tokens

@@ -139,7 +139,7 @@ def set_workflow(
 
 @workflows.command("delete")
 def delete_workflow(workflow: WorkflowId, project: ProjectId, as_json: AsJson = False) -> None:
-    """Delete a workflow that is not deployed, with its versions."""
+    """Delete a workflow that is not deployed, with its versions; runs of it that are not over may fail."""
     in_house(lambda house: house.deployments.delete(project, workflow))
     done("The workflow is deleted.", as_json)
 

@@ -107,7 +107,7 @@ async def update_workflow(tx: Transaction, row: WorkflowRow, **changes: Any) -> 
 
 
 async def delete_workflow(tx: Transaction, row: WorkflowRow) -> None:
-    """Delete a workflow with its versions; what is under way goes on."""
+    """Delete a workflow with its versions; a run that still needs one of those fails."""
     await tx.execute(delete(workflows).where(workflows.c.id == row.id))
     tx.touch(scope_of(row.project_id))
 

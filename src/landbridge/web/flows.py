@@ -86,7 +86,7 @@ def _add_workflow_routes(routes: APIRouter, rooms: Rooms) -> None:
 
     @routes.delete(base + "/{workflow_id}", status_code=204, tags=["workflows"])
     async def delete_workflow(project_id: str, workflow_id: str) -> None:
-        """Delete a workflow that is not deployed, with its versions."""
+        """Delete a workflow that is not deployed, with its versions; runs of it that are not over may fail."""
         await rooms.deployments.delete(project_id, workflow_id)
 
 

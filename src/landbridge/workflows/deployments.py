@@ -115,7 +115,10 @@ class Deployments:
             return await store.workflows_of(tx, project_id)
 
     async def delete(self, project_id: str, workflow_id: str) -> None:
-        """Delete a workflow; runs of it that are under way go on to their end only if their version is in memory."""
+        """Delete a workflow with its versions. Raises `NotFound`; `Conflict` if it is deployed.
+
+        A run of it that is not over fails with `not_found` when it goes on, unless its worker remembers the version.
+        """
         row = await self.get(project_id, workflow_id)
         if row.deployed_version_id:
             raise Conflict("This workflow is deployed; undeploy it first.")

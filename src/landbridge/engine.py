@@ -141,18 +141,29 @@ class Engine:
         """Return what an effect gave, from the journal if it is there. Only within a leg; an effect does not raise."""
         return cast("JsonValue", await DBOS.run_step_async({"name": name}, effect))
 
-    async def forget(self, before: datetime) -> int:
-        """Delete from the journal the legs that ended before an instant; return how many."""
-        ended = await DBOS.list_workflows_async(
-            status=["SUCCESS", "ERROR", "CANCELLED"],
+    async def unfinished(self, before: datetime) -> list[tuple[str, int]]:
+        """Return legs that began before an instant and have not ended, by run and number, the oldest first."""
+        legs = await DBOS.list_workflows_async(
+            status=["PENDING", "ENQUEUED"],
             end_time=before.isoformat(),
             limit=_AT_ONCE,
             load_input=False,
             load_output=False,
         )
-        if ids := [leg.workflow_id for leg in ended]:
+        named = (leg.workflow_id.rpartition("/") for leg in legs)
+        return [(run_id, int(number)) for run_id, _, number in named]
+
+    async def forget(self, before: datetime, also: Iterable[tuple[str, int]] = ()) -> None:
+        """Delete from the journal the legs that ended before an instant, and some that will not."""
+        ended = await DBOS.list_workflows_async(
+            status=["SUCCESS", "ERROR", "CANCELLED"],
+            completed_before=before.isoformat(),
+            limit=_AT_ONCE,
+            load_input=False,
+            load_output=False,
+        )
+        if ids := [*(leg.workflow_id for leg in ended), *(leg_id(*leg) for leg in also)]:
             await DBOS.delete_workflows_async(ids)
-        return len(ids)
 
     async def _run_leg(self, run_id: str, number: int) -> None:
         try:
@@ -175,11 +186,6 @@ class Engine:
 def leg_id(run_id: str, number: int) -> str:
     """Return the name of a leg in the journal."""
     return f"{run_id}/{number}"
-
-
-def run_ids(legs: Iterable[str]) -> set[str]:
-    """Return the runs that legs belong to."""
-    return {leg.rpartition("/")[0] for leg in legs}
 
 
 async def _apart(work: Callable[[], None]) -> None:

@@ -144,6 +144,7 @@ def _work(environment: dict[str, str], doom: Doom | None, ahead: Synchronized[fl
 def _hasten() -> None:
     agenda.BEAT_EVERY, agenda.DEAD_AFTER = PATIENCE / 5, PATIENCE  # type: ignore[misc]
     agenda.DRAINED_WITHIN = PATIENCE / 2  # type: ignore[misc]
+    agenda.FORGET_EVERY = PATIENCE / 2  # type: ignore[misc]
     worker.ARRANGE_EVERY = worker.KEEP_EVERY = PATIENCE / 10
     legs.DEFECT_PAUSES = (PATIENCE,)  # type: ignore[misc]
     outcomes.RETRIES = (timedelta(seconds=0.2),) * len(outcomes.RETRIES)  # type: ignore[misc]

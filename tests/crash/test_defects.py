@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 from collections import Counter
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 from tests.crash.conftest import EVERYWHERE, Forked
+from tests.crash.doomed import Doom
 from tests.crash.everything import Service
 from tests.integrations.workflows.crew import Crew
 
 from landbridge.store.database import engine_url
 from landbridge.store.runs import FAILED, SUCCEEDED, WAITING, RunRow
+from landbridge.workflows.agenda import JOURNAL_KEPT
 
 THREE_CALLS = """
 name: Tell three times
@@ -50,6 +55,11 @@ class Journal:
         async with self._engine.begin() as connection:
             await connection.execute(text(order))
 
+    async def legs(self) -> int:
+        table = "workflow_status" if self._is_sqlite else "dbos.workflow_status"
+        async with self._engine.connect() as connection:
+            return int((await connection.execute(text(f"SELECT count(*) FROM {table}"))).scalar_one())
+
     async def close(self) -> None:
         await self._engine.dispose()
 
@@ -84,6 +94,25 @@ async def test_a_run_that_met_a_defect_goes_on_with_what_its_steps_gave_or_fails
     given_up = await crew.ended(lasting.id)
     assert (given_up.state, "defect" in (given_up.error or {})["message"]) == (FAILED, True)
     assert _asked(service, lasting) == {"before": 1, "lasting": 2}
+
+
+async def test_what_a_dead_worker_left_of_a_leg_that_is_over_is_not_kept(
+    crew: Crew, service: Service, journal: Journal, forked: Forked
+) -> None:
+    deployed = await crew.deploy(THREE_CALLS.replace("SERVICE", service.url).replace("NAME", "it"))
+    dying = forked(crew.place.settings, "dying", Doom("outcome committed", 1))
+    run = await crew.start(deployed)
+    assert await asyncio.to_thread(dying.ended, 10) == -signal.SIGKILL
+    assert (await crew.row(run.id)).state == SUCCEEDED
+    next_one = forked(crew.place.settings, "next")
+    await crew.ended((await crew.start(deployed)).id)
+    assert await journal.legs() == 2
+    next_one.jump(JOURNAL_KEPT + timedelta(minutes=1))
+    await crew.until(lambda: _is_empty(journal))
+
+
+async def _is_empty(journal: Journal) -> bool:
+    return await journal.legs() == 0
 
 
 async def _waits(crew: Crew, run: RunRow) -> bool:

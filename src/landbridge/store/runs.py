@@ -242,6 +242,12 @@ async def runs_of_worker(tx: Transaction, worker_id: str) -> list[RunRow]:
     return [RunRow(**row._mapping) for row in found]
 
 
+async def under_way(tx: Transaction, run_ids: Sequence[str]) -> set[tuple[str, int]]:
+    """Return those of some runs that somebody works on, and on which leg of them."""
+    found = await tx.execute(select(runs.c.id, runs.c.leg).where(runs.c.id.in_(run_ids), runs.c.state == RUNNING))
+    return {(row.id, row.leg) for row in found}
+
+
 async def workers_with_runs(tx: Transaction) -> set[str]:
     """Return the workers that have claimed anything."""
     found = await tx.execute(select(runs.c.worker_id).where(runs.c.state == RUNNING).distinct())

@@ -255,8 +255,16 @@ class Agenda:
             await self._legs.walk_again(mine, await engine.gave(row.id, row.leg))
 
     async def _forget(self) -> None:
+        """Delete legs from the journal that are over, or that nobody will end.
+
+        Such is left where a worker died after the row was written, and before the journal was.
+        """
         if self._engine:
-            await self._engine.forget(self._clock.now() - JOURNAL_KEPT)
+            before = self._clock.now() - JOURNAL_KEPT
+            unfinished = await self._engine.unfinished(before)
+            async with self._database.read() as tx:
+                walked = await store.under_way(tx, [run_id for run_id, _ in unfinished])
+            await self._engine.forget(before, [leg for leg in unfinished if leg not in walked])
 
     async def _leave(self) -> None:
         """Come to an end: what cannot be finished stays claimed by a worker that is gone, and is taken up."""

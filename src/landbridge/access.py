@@ -96,18 +96,21 @@ class Access:
             self._forgotten += 1
             self._verified.clear()
 
-    async def user(self, project_id: str, token: str, *, for_tools: bool = False) -> Caller:
+    async def user(
+        self, project_id: str, token: str, digest: bytes | None = None, *, for_tools: bool = False
+    ) -> Caller:
         """Return whom a user token speaks for in a project.
 
         The token is a JWT that is signed by one of the project's keys with that key's own algorithm, and has `sub` and
         `exp`; `aud`, if present, must name this project. Raises `Unauthenticated`, or `NotFound` for the project, or
-        `Forbidden` for a token that is for tools alone, unless the caller comes for these.
+        `Forbidden` for a token that is for tools alone, unless the caller comes for these. `digest` is `digest_of` the
+        token, if that is known.
         """
         if len(token) > _LONGEST_TOKEN:
             raise Unauthenticated("The user token is longer than any token of ours could be.")
         if not token.isascii():
             raise Unauthenticated("The user token is not a JWT.")
-        digest = hashlib.blake2b(token.encode(), digest_size=32).digest()  # OpenSSL's would make a system call
+        digest = digest or digest_of(token)
         caller = self._verified.get(digest)
         if caller is None or caller.project_id != project_id or caller.expires_at <= self._clock.now():
             forgotten = self._forgotten
@@ -154,6 +157,11 @@ class Access:
             map(str, named)
         ):
             raise Unauthenticated(f"The user token's `aud` names another project; for this one it is …/{project_id}.")
+
+
+def digest_of(token: str) -> bytes:
+    """Return what a user token is known by once it is verified."""
+    return hashlib.blake2b(token.encode(), digest_size=32).digest()  # OpenSSL's would make a system call
 
 
 def bearer(authorization: str | None) -> str:

@@ -28,6 +28,7 @@ LONGEST_PATH = 8 << 10
 """Bytes of path and query that are forwarded; Microsoft takes no longer ones."""
 
 _MOST_HOPS = 5
+_WRITTEN: CIMultiDict[str] = CIMultiDict()
 _OURS = frozenset({"authorization", "user-agent"})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _ABSOLUTE = re.compile(r"^(https?):/{1,2}([a-z0-9.-]+(?::[0-9]{1,5})?)(/[^#]*)?$", re.IGNORECASE)
@@ -79,12 +80,16 @@ class Pauses:
 
 
 class Outgoing(NamedTuple):
-    """A request to a provider's API. `path` is percent-encoded as it came, with its query; or a URL of that API."""
+    """A request to a provider's API. `path` is percent-encoded as it came, with its query; or a URL of that API.
+
+    `lines` are the `headers`, if they were written already for many requests.
+    """
 
     method: str
     path: str
     headers: CIMultiDict[str]
     body: Body
+    lines: Lines | None = None
 
 
 class Proxy:
@@ -142,11 +147,12 @@ class Proxy:
         return await self._outbound.open(outgoing.method, outgoing.path, headers, outgoing.body)
 
     def _call(self, url: str, opened: Opened, outgoing: Outgoing) -> Awaitable[Stream]:
-        headers = outgoing.headers
+        headers, ours = outgoing.headers, opened.authorization + self._user_agent_line
+        if outgoing.lines is not None:
+            return self._outbound.open(outgoing.method, url, _WRITTEN, outgoing.body, Lines(outgoing.lines + ours))
         if "Authorization" in headers or "User-Agent" in headers:
             headers = CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in _OURS)
-        ours = Lines(opened.authorization + self._user_agent_line)
-        return self._outbound.open(outgoing.method, url, headers, outgoing.body, ours)
+        return self._outbound.open(outgoing.method, url, headers, outgoing.body, Lines(ours))
 
     async def _once_more(self, url: str, opened: Opened, outgoing: Outgoing, refused: Stream) -> tuple[Opened, Stream]:
         """Return a new token and the answer to a second try with it, or what there was if there is no newer token."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 
+import aiohttp
 import pytest
 from tests.integrations.landbridge import Place, Process, serve
 from tests.integrations.microsoft import Microsoft
@@ -32,6 +34,21 @@ async def test_every_method_does_its_work(landbridge: Place) -> None:
     assert seen.json["output"]["name"] == "Archive"
     assert gone.body == b""
     assert (await person.call(item)).status == 404
+
+
+async def test_each_request_on_one_connection_is_its_own_senders(landbridge: Place) -> None:
+    ada, _ = await landbridge.connected(email=ADA)
+    grace, _ = await landbridge.connected(ada.project, email=GRACE)
+    stranger = replace(ada, token="")
+    told: list[tuple[int, object]] = []
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as one_connection:
+        for who in (ada, grace, ada, ada, stranger, grace):
+            answer = await replace(who, http=one_connection).call("/me?$select=mail", headers=RAW)
+            told.append((answer.status, answer.json.get("mail")))
+        wrapped = await replace(ada, http=one_connection).call("/me?$select=mail")
+
+    assert told == [(200, ADA), (200, GRACE), (200, ADA), (200, ADA), (401, None), (200, GRACE)]
+    assert wrapped.json["output"]["mail"] == ADA
 
 
 async def test_json_comes_in_an_envelope_unless_the_raw_answer_is_asked_for(landbridge: Place) -> None:

@@ -7,7 +7,6 @@ so, and that it may read, but the request is not carried out.
 import re
 import secrets
 from collections.abc import Awaitable
-from itertools import chain
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,7 +15,8 @@ from starlette.exceptions import HTTPException
 
 from landbridge.errors import InvalidRequest, LandbridgeError, NotFound, StoreFailed, TooLarge
 from landbridge.settings import Settings
-from landbridge.web.answers import Headers, by_name, error_answer
+from landbridge.web.answers import Headers, error_answer
+from landbridge.web.heads import HEAD, Head
 from landbridge.web.proxied import ROUTE, Proxied
 from landbridge.web.rooms import Rooms
 
@@ -66,21 +66,22 @@ class Gate:
             return
         if self._prefixes:
             scope = self._without_prefix(scope)
-        named = by_name(scope["headers"])
+        head = scope.get(HEAD) or Head(scope["headers"])
+        named = head.named
         route = ROUTE.match(scope["raw_path"])
         # Only what lies in a project is for pages of other origins.
         project = route[1].decode("latin-1") if route else _project(scope["path"])
         origin = named.get(b"origin") if project else None
         answer = _Answer(send, origin)
         try:
-            _check_head(scope)
+            _check_head(scope, head)
             if project and origin:
                 if scope["method"] == "OPTIONS" and b"access-control-request-method" in named:
                     await answer.preflight(named.get(b"access-control-request-headers", b""))
                     return
                 await self._check_origin(project, origin.decode("latin-1"), scope["path"])
             if route:
-                await self._proxied(scope, route, named, receive, answer)
+                await self._proxied(scope, route, head, receive, answer)
             else:
                 bounded = receive if _WITH_FILES.match(scope["path"]) else _bounded(receive)
                 await self._framework(scope, bounded, answer)
@@ -154,10 +155,9 @@ class _Answer:
         await self({"type": "http.response.body", "body": body})
 
 
-def _check_head(scope: Any) -> None:  # Any: ASGI's own types are open dicts
+def _check_head(scope: Any, head: Head) -> None:  # Any: ASGI's own types are open dicts
     """Raise for a request whose headers or address nobody sends who means well."""
-    size = len(scope["raw_path"]) + len(scope["query_string"])
-    if size + sum(map(len, chain.from_iterable(scope["headers"]))) > MOST_HEADER_BYTES:
+    if len(scope["raw_path"]) + len(scope["query_string"]) + head.size > MOST_HEADER_BYTES:
         raise TooLarge(f"The headers and the address hold more than {MOST_HEADER_BYTES} bytes.")
     if b"%00" in scope["raw_path"] or b"%00" in scope["query_string"]:  # PostgreSQL keeps no such text
         raise InvalidRequest("The address holds a NUL character (%00).")

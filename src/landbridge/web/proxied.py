@@ -13,13 +13,11 @@ from collections.abc import AsyncIterator
 from functools import lru_cache
 from typing import Any
 
-from multidict import CIMultiDict
-
-from landbridge.access import bearer
 from landbridge.errors import InvalidRequest, LandbridgeError
 from landbridge.outbound import Stream
 from landbridge.proxy import Body, Outgoing
 from landbridge.web.answers import Headers
+from landbridge.web.heads import HOP_BY_HOP, Head, nominated
 from landbridge.web.rooms import Rooms
 
 ROUTE = re.compile(rb"^/projects/([^/]{1,64})/sdk/proxy/([^/?]{1,64})(?:/(.*))?$", re.DOTALL)
@@ -30,34 +28,7 @@ _SENT_AGAIN_IF_NEEDED = 64 << 10
 _OPENING, _CLOSING = b'{"output":', b"}"
 _LONGEST_ERROR = 256 << 10
 _SHORT = 256 << 10
-_HOP_BY_HOP = {
-    b"connection",
-    b"keep-alive",
-    b"proxy-authenticate",
-    b"proxy-authorization",
-    b"proxy-connection",
-    b"te",
-    b"trailer",
-    b"transfer-encoding",
-    b"upgrade",
-    b"expect",
-}
-_NOT_FORWARDED = _HOP_BY_HOP | {
-    b"host",
-    b"authorization",
-    b"cookie",
-    b"origin",
-    b"referer",
-    b"user-agent",
-    b"accept-encoding",
-    b"forwarded",
-    b"via",
-    b"x-real-ip",
-    b"dnt",
-    b"x-request-id",
-}
-_NOT_FORWARDED_PREFIXES = (b"x-paragon-", b"x-forwarded-", b"sec-", b"access-control-")
-_NOT_RETURNED = _HOP_BY_HOP | {
+_NOT_RETURNED = HOP_BY_HOP | {
     b"set-cookie",
     b"content-length",
     b"strict-transport-security",
@@ -90,16 +61,16 @@ class Proxied:
         self,
         scope: Any,  # Any: ASGI's own types are open dicts
         route: re.Match[bytes],
-        named: dict[bytes, bytes],
+        head: Head,
         receive: Any,
         send: Any,
     ) -> None:
-        """Answer one request, whose path `ROUTE` matched and whose headers are `named`; raise what the gate answers."""
+        """Answer one request, whose path `ROUTE` matched; raise what the gate answers."""
         began = time.perf_counter()
         self._counted.in_flight += 1
         status = 500
         try:
-            status = await self._answer(scope, route, named, receive, send)
+            status = await self._answer(scope, route, head, receive, send)
         except CallerGone:
             status = 499
         except LandbridgeError as error:
@@ -109,19 +80,17 @@ class Proxied:
             self._counted.in_flight -= 1
             self._counted.note(status, time.perf_counter() - began)
 
-    async def _answer(
-        self, scope: Any, route: re.Match[bytes], named: dict[bytes, bytes], receive: Any, send: Any
-    ) -> int:
+    async def _answer(self, scope: Any, route: re.Match[bytes], head: Head, receive: Any, send: Any) -> int:
         project_id, integration, path = _place(route, scope["query_string"])
-        caller = await self._rooms.access.user(project_id, bearer(_text(named, b"authorization")))
-        path = _text(named, b"x-paragon-proxy-url") or path
-        is_raw = named.get(b"x-paragon-use-raw-response", b"").lower() in {b"1", b"true"}
-        forwarded = _forwarded(scope["headers"], named, is_raw)
-        has_body = b"content-length" in named or b"transfer-encoding" in named
-        outgoing = Outgoing(scope["method"], path, forwarded, await _body(named, receive) if has_body else None)
-        if b"content-type" in named:
-            _settle_content_type(outgoing)
-        answer = await self._rooms.proxy.send(caller, integration, _text(named, b"x-paragon-credential"), outgoing)
+        caller = await self._rooms.access.user(project_id, head.token, head.token_digest)
+        path = head.text(b"x-paragon-proxy-url") or path
+        is_raw = head.wants_raw
+        if head.has_body:
+            body = await _body(head.named, receive)
+            outgoing = Outgoing(scope["method"], path, head.forwarded(with_body=bool(body)), body)
+        else:
+            outgoing = Outgoing(scope["method"], path, head.without_body, None, head.lines_without_body)
+        answer = await self._rooms.proxy.send(caller, integration, head.text(b"x-paragon-credential"), outgoing)
         try:
             if scope["method"] == "HEAD" or _is_short(answer.named):
                 return await _return(answer, send, is_plain=is_raw or scope["method"] == "HEAD")
@@ -139,39 +108,6 @@ def _place(route: re.Match[bytes], query: bytes) -> tuple[str, str, str]:
         return project_id.decode("ascii"), integration.decode("ascii"), whole
     except UnicodeDecodeError:
         raise InvalidRequest("The path holds characters that must be percent-encoded.") from None
-
-
-def _text(named: dict[bytes, bytes], name: bytes) -> str | None:
-    value = named.get(name)
-    return None if value is None else value.decode("latin-1")
-
-
-def _forwarded(headers: Headers, named: dict[bytes, bytes], is_raw: bool) -> CIMultiDict[str]:
-    """Return the headers that the provider may see: not ours, not the connection's, none of a browser's."""
-    nominated = _nominated(headers) if b"connection" in named else frozenset()
-    forwarded: CIMultiDict[str] = CIMultiDict()
-    for given, value in headers:
-        name = _forwarded_name(given)
-        if name is not None and given not in nominated:
-            forwarded.add(name, value.decode("latin-1"))
-    forwarded["Accept-Encoding"] = (is_raw and _text(named, b"accept-encoding")) or "identity"
-    return forwarded
-
-
-def _nominated(headers: Headers) -> frozenset[bytes]:
-    """Return the names of the headers that are this connection's own affair (RFC 9110 §7.6.1)."""
-    return _names(b",".join([value for name, value in headers if name == b"connection"]))
-
-
-@lru_cache(maxsize=100)
-def _names(value: bytes) -> frozenset[bytes]:
-    return frozenset(map(bytes.strip, value.lower().split(b",")))
-
-
-@lru_cache(maxsize=1000)
-def _forwarded_name(name: bytes) -> str | None:
-    """Return the name of a header of the caller's as the provider gets it, or None if the provider gets no such one."""
-    return None if name in _NOT_FORWARDED or name.startswith(_NOT_FORWARDED_PREFIXES) else name.decode("latin-1")
 
 
 async def _body(named: dict[bytes, bytes], receive: Any) -> Body:
@@ -227,16 +163,6 @@ async def _while_caller_listens(receive: Any) -> AsyncIterator[None]:
         listening.cancel()
 
 
-def _settle_content_type(outgoing: Outgoing) -> None:
-    """Replace the SDK's `Content-Type: auto`, alone or in front of another, by what the body is."""
-    given = ", ".join(outgoing.headers.popall("content-type", ()))
-    named = ", ".join(part for part in map(str.strip, given.split(",")) if part and part.lower() != "auto")
-    if named:
-        outgoing.headers["Content-Type"] = named
-    elif outgoing.body and given:
-        outgoing.headers["Content-Type"] = "application/json"
-
-
 async def _return(answer: Stream, send: Any, *, is_plain: bool) -> int:
     """Send the provider's answer on, in an envelope unless it is to stay plain, and return its status."""
     told = answer.named
@@ -267,8 +193,8 @@ def _is_json(content_type: bytes) -> bool:
 
 
 def _returned(fields: Headers, told: dict[bytes, bytes]) -> Headers:
-    nominated = _nominated(fields) if b"connection" in told else frozenset()
-    headers = [(name, value) for name, value in fields if _is_returned(name) and name not in nominated]
+    not_ours = nominated(fields) if b"connection" in told else frozenset()
+    headers = [(name, value) for name, value in fields if _is_returned(name) and name not in not_ours]
     headers.append((b"x-content-type-options", b"nosniff"))
     return headers
 

@@ -22,6 +22,7 @@ from uvicorn.server import ServerState
 
 from landbridge.errors import InvalidRequest
 from landbridge.web.answers import Headers, error_answer
+from landbridge.web.heads import HEAD, Head
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ class Wire(asyncio.Protocol):
         self._waiting: deque[Exchange] = deque()
         self._is_in_head = False
         self._head_size = 0
+        self._head = Head([])  # of the request that came last: most callers send the same headers again and again
         self._deadline: float | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -140,6 +142,8 @@ class Wire(asyncio.Protocol):
         """Answer the request whose head is here, or let it wait for its turn."""
         self._is_in_head = False
         self._deadline = None
+        if self._fields != self._head.fields:
+            self._head = Head(self._fields)
         raw_path, query = _split(self._url)
         path = raw_path.decode("ascii")
         version = self._parser.get_http_version()
@@ -150,7 +154,8 @@ class Wire(asyncio.Protocol):
             "path": unquote(path) if "%" in path else path,
             "raw_path": raw_path,
             "query_string": query,
-            "headers": self._fields,
+            "headers": self._head.fields,
+            HEAD: self._head,
         }
         before = self._exchange
         self._exchange = Exchange(

@@ -5,6 +5,8 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 SETUP = $(or $(PYTHON),$(error Landbridge needs Python 3.11 or newer. Install it, then run make again)) scripts/setup.py
 RUN = .venv/bin/python -m
 T ?= tests
+# Most tests wait for processes and clocks more than they work, so that three share two cores well.
+SIDE_BY_SIDE = -n 3 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help demo dev check test bench soak docs clean
@@ -37,7 +39,7 @@ test: ## Run every test, or those in one place: make test T=tests/unit
 	@$(SETUP) packages sdk chromium
 	-@$(SETUP) nginx wrk # for the benchmarks' short form, which is skipped on machines that have no Debian packages
 	-@$(SETUP) stores # for file contents in S3 and Azure; their tests are skipped, and say so, where these cannot be had
-	@$(RUN) pytest $(T)
+	@$(RUN) pytest $(if $(filter tests,$(T)),$(SIDE_BY_SIDE)) $(T)
 
 docs: ## Write the generated parts of docs/reference anew
 	@$(SETUP) packages

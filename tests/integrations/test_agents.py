@@ -1,4 +1,4 @@
-"""Agents use tools over the Model Context Protocol, with its own client, at a `landbridge serve`."""
+"""Agents use tools over the Model Context Protocol, with its own client."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 from mcp_types import BlobResourceContents, CallToolResult, ResourceLink, TextContent, TextResourceContents
 from scripts.setup import TREE
-from tests.integrations.conftest import Server
 from tests.integrations.landbridge import Place
 from tests.integrations.person import APP, Answer, Person
 
@@ -41,10 +40,10 @@ async def agent(person: Person, query: str = "", *, mode: str = "auto") -> Async
 
 
 @pytest.fixture
-async def person(landbridge: Place, server: Server) -> Person:
-    """A connected user, at a server of its own process."""
+async def person(landbridge: Place) -> Person:
+    """A connected user."""
     connected, _ = await landbridge.connected()
-    return connected.at(server(landbridge.settings).ready().url)
+    return connected
 
 
 async def names(client: Client) -> set[str]:

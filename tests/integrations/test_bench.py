@@ -18,6 +18,14 @@ def beside_rclone(name: str, unit: str) -> list[tuple[str, str, float | None]]:
     return [(name, unit, 0.95), (f"CPU of {name}", "s", None), (f"the sandbox's CPU of {name}", "s", None)]
 
 
+def beside_the_engine(database: str) -> list[tuple[str, str, float | None]]:
+    return [
+        (f"runs of two journaled steps, 16 at once, {database}", "runs/s", 0.6),
+        (f"median of one such run at a time, {database}", "ms", None),
+        (f"entries of a fan-out of 20, {database}", "entries/s", 0.6),
+    ]
+
+
 @needs_tools
 def test_every_benchmark_leaves_its_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     place = tmp_path / "bench.json"
@@ -51,6 +59,8 @@ def test_every_benchmark_leaves_its_records(tmp_path: Path, capsys: pytest.Captu
         *beside_rclone("Save File of 10 KiB, 4 at once", "files/s"),
         *beside_rclone("Get File of 10 KiB, 4 at once", "files/s"),
         *beside_rclone("List Files of 100,000 items", "items/s"),
+        *beside_the_engine("SQLite"),
+        *beside_the_engine("PostgreSQL"),
     ]
     for record in records:
         assert list(record) == ["name", "value", "unit", "reference", "ratio", "target", "met"]

@@ -1,9 +1,9 @@
 """What the management API and the terminal take and show, as models; apart from the framework that serves them."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from landbridge.catalog import Scope
 from landbridge.connections.accounts import Connected
@@ -14,6 +14,21 @@ class Given(BaseModel):
     """A body that a caller sends: what we do not know is refused, not ignored."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nul(cls, given: Any) -> Any:  # Any: JSON
+        """Refuse NUL in any text: PostgreSQL keeps none."""
+        rest = [given]
+        while rest:
+            value = rest.pop()
+            if isinstance(value, str) and "\0" in value:
+                raise ValueError("no text may hold a NUL character")
+            if isinstance(value, dict):
+                rest += [*value, *value.values()]
+            elif isinstance(value, list):
+                rest += value
+        return given
 
 
 class ProjectIn(Given):

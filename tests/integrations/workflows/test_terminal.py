@@ -31,7 +31,8 @@ AND_FAIL = """
 """
 
 
-@pytest.mark.timeout(300)  # sixteen processes, one after the other
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.timeout(300)  # twenty processes, one after the other
 async def test_a_workflow_goes_from_a_file_to_a_replayed_run(crew: Crew, tmp_path: Path) -> None:
     async def command(*arguments: str, stdin: str = "") -> Any:  # Any: JSON
         return await landbridge_run(crew.place.settings, *arguments, "--project", crew.project, stdin=stdin)

@@ -31,7 +31,18 @@ from landbridge.workflows.definition import (
 )
 from landbridge.workflows.expressions import resolve
 from landbridge.workflows.history import StepRecord
-from landbridge.workflows.outcomes import Again, Failed, Gave, StepOutcome, Why, as_json, of_json, outputs_of, told
+from landbridge.workflows.outcomes import (
+    Again,
+    Failed,
+    Gave,
+    StepOutcome,
+    Why,
+    as_json,
+    of_json,
+    outputs_of,
+    told,
+    writable,
+)
 from landbridge.workflows.plan import Plan
 from landbridge.workflows.scope import Json, Names, Scope
 
@@ -184,7 +195,7 @@ class Walk:
                 outcome = await self.perform(step, given, attempt, pauses, token)
             finally:
                 self.current = None
-            return as_json(outcome) | {"began": began.isoformat(), "ended": self.clock.now().isoformat()}
+            return writable(as_json(outcome)) | {"began": began.isoformat(), "ended": self.clock.now().isoformat()}
 
         return cast("Json", await self.journal.step(f"{step.id}#{attempt}", effect))
 

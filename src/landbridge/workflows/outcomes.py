@@ -1,9 +1,10 @@
 """What can become of a step, as the journal keeps it, and of a leg, as the agenda does."""
 
+import json
 import random
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 from pydantic import JsonValue
 
@@ -97,6 +98,26 @@ def after_failure(
 def _is_final(error: LandbridgeError) -> bool:
     """Return whether another attempt can only end the same way: the definition is wrong, or the user must act."""
     return isinstance(error, (CallerMistake, ReferenceFailed, ConnectionUnusable, GrantLost))
+
+
+def writable(value: dict[str, Any]) -> dict[str, Any]:  # Any: JSON
+    """Return JSON that can be written down and sent on: half of a surrogate pair, which some send, becomes U+FFFD."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return cast("dict[str, Any]", _of_whole_characters(value))
+    return value
+
+
+def _of_whole_characters(value: Any) -> Any:  # Any: JSON
+    match value:
+        case dict():
+            return {_of_whole_characters(name): _of_whole_characters(inner) for name, inner in value.items()}
+        case list():
+            return [_of_whole_characters(inner) for inner in value]
+        case str():
+            return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return value
 
 
 def told(error: LandbridgeError) -> dict[str, Any]:  # Any: JSON

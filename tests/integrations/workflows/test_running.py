@@ -1,5 +1,6 @@
 """Runs, from a cause to what came of them, with the sandbox and both databases."""
 
+from tests.integrations.peer import Asked, peer
 from tests.integrations.workflows.crew import Crew
 
 from landbridge.store.runs import FAILED, SUCCEEDED
@@ -21,6 +22,17 @@ steps:
     type: action
     action: get_folder_by_id
     input: {folderId: "{{ steps.make.result.id }}"}
+"""
+
+ODD = """
+name: Ask an odd service
+trigger: {type: request}
+steps:
+  - {id: call, type: request, method: GET, url: "%s/x"}
+  - id: same
+    type: function
+    code: "def run(parameters): return parameters['it']"
+    parameters: {it: "{{ steps.call.response.body }}"}
 """
 
 
@@ -53,3 +65,20 @@ async def test_a_step_that_fails_ends_the_run_and_says_why(crew: Crew) -> None:
     assert ended.state == FAILED
     assert ended.error
     assert (ended.error["step"], ended.error["code"]) == ("make", "name_not_allowed")
+
+
+async def test_half_a_character_that_a_service_sends_becomes_a_whole_one(crew: Crew) -> None:
+    async def odd(asked: Asked) -> None:
+        await asked.read()
+        await asked.answer(200, rb'{"half \ud800": ["\ud83d\ude00", "\udc00"]}')
+
+    async with peer() as service:
+        service.script = odd
+        run = await crew.start(await crew.deploy(ODD % service.url))
+        ended = await crew.ended(run.id)
+        assert (ended.state, ended.error) == (SUCCEEDED, None)
+
+    whole = {"half \ufffd": ["😀", "\ufffd"]}
+    assert (await crew.output(run.id))["result"] == whole
+    steps = (await crew.shown(f"/runs/{run.id}"))["steps"]
+    assert [step["output"] for step in steps][1] == {"result": whole}

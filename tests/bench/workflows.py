@@ -70,7 +70,12 @@ def measure(bench: Bench) -> None:
     _write_files(folder / "files", 1)
     with nginx("upstream.conf", folder / "upstream", root=folder / "files") as provider:
         _measure_on(bench, folder / "sqlite", provider, None)
-        with running_postgres() as url, PostgresServer(url).database() as ours, PostgresServer(url).database() as raw:
+        with (
+            running_postgres() as url,
+            contextlib.closing(PostgresServer(url)) as server,
+            server.database() as ours,
+            server.database() as raw,
+        ):
             _measure_on(bench, folder / "postgresql", provider, (ours, raw))
 
 

@@ -20,7 +20,7 @@ TWO_CALLS = """
 name: Tell, and tell
 trigger: {type: request}
 steps:
-  - {id: first, type: request, method: POST, url: "SERVICE/slow0.3/{{ run.id }}"}
+  - {id: first, type: request, method: POST, url: "SERVICE/slow1/{{ run.id }}"}
   - {id: second, type: request, method: POST, url: "SERVICE/second/{{ run.id }}"}
 """
 

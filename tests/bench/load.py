@@ -33,7 +33,17 @@ def burst(url: str, headers: Mapping[str, str], *, connections: int, seconds: fl
     sent = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
     scripted = ("-s", str(post)) if post else ()
     whole = max(1, round(seconds))  # wrk counts in whole seconds
-    command = [str(program), "-t1", f"-c{connections}", f"-d{whole}s", "--latency", *scripted, *sent, url]
+    command = [
+        str(program),
+        "-t1",
+        f"-c{connections}",
+        f"-d{whole}s",
+        "--timeout=30s",
+        "--latency",
+        *scripted,
+        *sent,
+        url,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=whole + 30)
     return read_wrk(done.stdout)
 

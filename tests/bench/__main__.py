@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from scripts.setup import TREE
-from tests.bench import footprint, onedrive, proxy, sandbox, workflows
+from tests.bench import footprint, onedrive, proxy, sandbox, waiting, workflows
 from tests.bench.bench import Bench
 from tests.bench.records import table
 
@@ -21,6 +21,7 @@ BENCHMARKS: dict[str, Callable[[Bench], None]] = {
     "sandbox": sandbox.measure,
     "onedrive": onedrive.measure,
     "workflows": workflows.measure,
+    "waiting": waiting.measure,
 }
 
 

@@ -61,6 +61,8 @@ def test_every_benchmark_leaves_its_records(tmp_path: Path, capsys: pytest.Captu
         *beside_rclone("List Files of 100,000 items", "items/s"),
         *beside_the_engine("SQLite"),
         *beside_the_engine("PostgreSQL"),
+        ("memory grown by 100 delayed runs", "MiB", 60),
+        ("runs that wait for somebody slow, two workers beside one", "runs/s", 1.6),
     ]
     for record in records:
         assert list(record) == ["name", "value", "unit", "reference", "ratio", "target", "met"]

@@ -135,7 +135,8 @@ class Graph(Client):
         wants_all = paged.limit is None and not paged.is_one_page
         async with contextlib.aclosing(_ahead(self.pages(first)) if wants_all else self.pages(first)) as pages:
             async for page in pages:
-                found.update({item.id: item async for item in _items(page) if is_wanted(item)})
+                async for items in _items(page):
+                    found.update({item.id: item for item in items if is_wanted(item)})
                 if paged.is_one_page:
                     cursor = page.get("@odata.nextLink")
                     return Items(value=list(found.values())[: paged.limit], next_page_cursor=cursor)
@@ -187,12 +188,12 @@ async def _ahead(pages: AsyncGenerator[_Page, None]) -> AsyncGenerator[_Page, No
         await pages.aclose()
 
 
-async def _items(page: _Page) -> AsyncIterator[DriveItem]:
-    """Yield a page's items. A full page takes 20 ms, in which others need not stand still, nor the next page."""
-    for number, said in enumerate(page["value"]):
-        if number % _AT_ONE_GO == 0:
-            await asyncio.sleep(0)
-        yield DriveItem.model_validate(said)
+async def _items(page: _Page) -> AsyncIterator[list[DriveItem]]:
+    """Yield a page's items, some at a time: a full page takes 20 ms, in which others need not stand still."""
+    said = page["value"]
+    for first in range(0, len(said), _AT_ONE_GO):
+        await asyncio.sleep(0)
+        yield [DriveItem.model_validate(one) for one in said[first : first + _AT_ONE_GO]]
 
 
 def place_of(drive_id: str | None, item_id: str | None, path: str | None) -> Place:

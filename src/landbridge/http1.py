@@ -18,6 +18,8 @@ import aiohappyeyeballs
 import httptools
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from landbridge.turn import turn_of
+
 Body = bytes | AsyncIterator[bytes] | None
 
 CONNECT_SECONDS = 10
@@ -130,7 +132,7 @@ class Client:
         self._tls = ssl.create_default_context()
         self._kept: dict[Host, deque[_Connection]] = {}
         self._all: set[_Connection] = set()
-        self._unwritten: list[tuple[_Connection, bytes]] = []
+        self.turn = turn_of(self.loop)
         self._look = self.loop.call_later(_LOOK_EVERY, self._look_around)
 
     async def close(self) -> None:
@@ -164,21 +166,6 @@ class Client:
                     raise
         connection = await self._connect(host)
         return await connection.exchange(method, head, body, is_chunked=is_chunked)
-
-    def write_soon(self, connection: "_Connection", request: bytes) -> None:
-        """Write a request with the others of this turn of the loop.
-
-        A write wakes the other side, which costs more than the write where that sleeps; written one after the other,
-        a turn's requests find it awake from the second on.
-        """
-        if not self._unwritten:
-            self.loop.call_soon(self._write_all)
-        self._unwritten.append((connection, request))
-
-    def _write_all(self) -> None:
-        unwritten, self._unwritten = self._unwritten, []
-        for connection, request in unwritten:
-            connection.write(request)
 
     def _take(self, host: Host) -> "_Connection | None":
         kept = self._kept.get(host)
@@ -265,7 +252,8 @@ def _head(
         last = "Transfer-Encoding: chunked\r\n\r\n"
     elif not has_length and (body or method in _EXPECT_BODY):
         last = f"Content-Length: {len(body) if isinstance(body, bytes) else 0}\r\n\r\n"
-    return b"".join((first.encode("ascii"), lines(headers.items()), more, last.encode("ascii"))), is_chunked
+    given = lines(headers.items()) if headers else NO_LINES
+    return b"".join((first.encode("ascii"), given, more, last.encode("ascii"))), is_chunked
 
 
 def _is_visible(text: str) -> bool:
@@ -294,6 +282,7 @@ class _Connection(asyncio.Protocol):
         self._is_usable = True
         self._was_used = False
         self._sending: asyncio.Task[None] | None = None
+        self._request = b""
         self.was_stale = False
         self._begin("GET")
         self._has_end = True
@@ -346,7 +335,8 @@ class _Connection(asyncio.Protocol):
         self._begin(method)
         self._head = self._loop.create_future()
         if body is None or isinstance(body, bytes):
-            self.pool.write_soon(self, head + body if body else head)
+            self._request = head + body if body else head
+            self.pool.turn.at_end(self._write)
         else:
             self._transport.write(head)
             self._sending = self._loop.create_task(self._send(body, is_chunked))
@@ -357,10 +347,10 @@ class _Connection(asyncio.Protocol):
             self.abort(BrokenOff("The exchange was given up."))
             raise
 
-    def write(self, request: bytes) -> None:
-        """Send a whole request, unless the connection was lost meanwhile: whoever waits knows already."""
+    def _write(self) -> None:
+        """Write the request, unless the connection was lost meanwhile: whoever waits knows already."""
         if self._transport is not None:
-            self._transport.write(request)
+            self._transport.write(self._request)
 
     async def _send(self, body: AsyncIterator[bytes], is_chunked: bool) -> None:
         """Send a body as it comes; its reader's failures become the exchange's."""

@@ -122,6 +122,10 @@ class Tokens:
             self._renewal(opened)
         return opened
 
+    def use_again(self, opened: Opened) -> None:
+        """Note that a connection that was opened shortly before serves another request."""
+        self._used.add(opened.connection_id)
+
     async def lend(self, opened: Opened, scopes: Sequence[str]) -> Grant:
         """Return a token of the same grant for another audience; the connection's own tokens stay as they are.
 

@@ -125,6 +125,9 @@ class Database:
     def __init__(self, engine: AsyncEngine, clock: Clock) -> None:
         self.engine = engine
         self.clock = clock
+        self.news = 0
+        """How often anything was announced as changed: while it stays, what was read and may be kept still holds."""
+
         self._listeners: list[Callable[[str], None]] = []
         self._seen = 0
         self._looking: sqlite3.Connection | None = None
@@ -230,6 +233,7 @@ class Database:
             return await tx.change(delete(revisions).where(revisions.c.at < self.clock.now() - _NEWS_KEPT))
 
     def _announce(self, scope: str) -> None:
+        self.news += 1
         for forget in self._listeners:
             forget(scope)
 

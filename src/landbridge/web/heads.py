@@ -1,12 +1,16 @@
 """What the headers of requests say, worked out once for all that come with the same ones on a connection."""
 
+import time
+from datetime import datetime
 from functools import cached_property, lru_cache
 from itertools import chain
 
 from multidict import CIMultiDict
 
 from landbridge.access import bearer, digest_of
+from landbridge.connections.tokens import Opened
 from landbridge.outbound import Lines, lines
+from landbridge.store.cache import KEPT_SECONDS
 from landbridge.web.answers import Headers, by_name
 
 HEAD = "landbridge.head"
@@ -41,10 +45,28 @@ _NOT_FORWARDED = HOP_BY_HOP | {
 _NOT_FORWARDED_PREFIXES = (b"x-paragon-", b"x-forwarded-", b"sec-", b"access-control-")
 
 
+class Opening:
+    """A connection that headers led to at a place (project and integration), and how long it may be relied on."""
+
+    __slots__ = ("_at", "_news", "_until", "opened", "place")
+
+    def __init__(self, place: tuple[str, str], opened: Opened, until: datetime, news: int) -> None:
+        self.place = place
+        self.opened = opened
+        self._until = until
+        self._news = news
+        self._at = time.monotonic()
+
+    def holds(self, news: int, now: datetime) -> bool:
+        """Return whether it is still what the store would lead to, as far as a cache may be wrong."""
+        return news == self._news and now < self._until and time.monotonic() < self._at + KEPT_SECONDS
+
+
 class Head:
     """A request's headers. Nobody changes what it gives out: the next request may be given the same."""
 
     def __init__(self, fields: Headers) -> None:
+        self.opening: Opening | None = None
         self.fields = fields
         self.named = by_name(fields)
         self.size = sum(map(len, chain.from_iterable(fields)))

@@ -21,6 +21,7 @@ from uvicorn.protocols.utils import get_local_addr, get_remote_addr
 from uvicorn.server import ServerState
 
 from landbridge.errors import InvalidRequest
+from landbridge.turn import turn_of
 from landbridge.web.answers import Headers, error_answer
 from landbridge.web.heads import HEAD, Head
 
@@ -61,6 +62,8 @@ class Wire(asyncio.Protocol):
         self._is_in_head = False
         self._head_size = 0
         self._head = Head([])  # of the request that came last: most callers send the same headers again and again
+        self._turn = turn_of(self.loop)
+        self._ready = b""
         self._deadline: float | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -110,6 +113,7 @@ class Wire(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell who answers a caller that the caller is gone."""
         self.state.connections.discard(self)
+        self._ready = b""
         self._deadline = None
         if self._timer:
             self._timer.cancel()
@@ -193,10 +197,31 @@ class Wire(asyncio.Protocol):
         elif not self._is_in_head:
             self._expect_within(self._idle_seconds)
 
+    def write(self, data: bytes) -> None:
+        """Send something now."""
+        self._flush()
+        self.transport.write(data)
+
+    def write_soon(self, data: bytes) -> None:
+        """Send something with what other connections send in this turn of the event loop."""
+        if not self._ready:
+            self._turn.at_end(self._flush)
+        self._ready += data
+
+    def close(self) -> None:
+        """Hang up, once all is sent."""
+        self._flush()
+        self.transport.close()
+
+    def _flush(self) -> None:
+        if self._ready:
+            ready, self._ready = self._ready, b""
+            self.transport.write(ready)
+
     def shutdown(self) -> None:
         """Close after the answers under way."""
         if self._exchange is None or self._exchange.is_over:
-            self.transport.close()
+            self.close()
         else:
             self._exchange.keeps_alive = False
 
@@ -211,11 +236,11 @@ class Wire(asyncio.Protocol):
         if self._exchange is None or (self._exchange.awaits_refusal and not self._waiting):
             _, headers, body = error_answer(InvalidRequest(why))
             headers += [(b"content-length", b"%d" % len(body)), (b"connection", b"close")]
-            self.transport.write(_head(400, headers) + body)
+            self.write(_head(400, headers) + body)
         self._is_in_head = False
         if self._exchange:
             self._exchange.lose_caller()
-        self.transport.close()
+        self.close()
 
     # The one timer, which is not set anew for each request: when it rings it looks whether it is time.
 
@@ -238,7 +263,7 @@ class Wire(asyncio.Protocol):
         elif self._is_in_head:
             self._refuse("The head of the request is too long in coming.")
         else:
-            self.transport.close()
+            self.close()
 
 
 def _split(url: bytes) -> tuple[bytes, bytes]:
@@ -311,7 +336,7 @@ class Exchange:
         finally:
             self._wire.state.tasks.discard(self.task)
             if not self.is_over:
-                self._wire.transport.close()
+                self._wire.close()
 
     # What comes of the request.
 
@@ -343,7 +368,7 @@ class Exchange:
     async def receive(self) -> dict[str, Any]:  # Any: an ASGI message
         """Return what came of the body, or that the caller is gone or answered."""
         if self._expects_continue and not self._has_begun and not self._wire.transport.is_closing():
-            self._wire.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._wire.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._expects_continue = False
         if not self._has_news and not self._is_gone and not self.is_over:
             self._wire.flow.resume_reading()
@@ -407,10 +432,10 @@ class Exchange:
         """Send the head with the first piece of the body: a write wakes the caller, which costs more than writing."""
         head, self._unsent = self._unsent, b""
         if head and len(piece) < _ENOUGH:
-            self._wire.transport.write(head + piece)
+            self._wire.write_soon(head + piece)
         else:
             for part in filter(None, (head, piece)):
-                self._wire.transport.write(part)
+                self._wire.write(part)
 
     def _end(self) -> None:
         if self._left:
@@ -418,7 +443,7 @@ class Exchange:
         self.is_over = True
         self._tell()
         if not self.keeps_alive:
-            self._wire.transport.close()
+            self._wire.close()
         self._wire.next()
 
 

@@ -56,11 +56,17 @@ _SECRET_TEXT = re.compile(
 )
 
 
+_MAY_HOLD = re.compile(r"[\s=%@\"']|authorization:|cookie:|eyj|lb_|q~", re.IGNORECASE)
+"""What is in every short text that holds a secret: each kind above has one of these, or 64 characters."""
+
+_SHORT = 64
 _AT_ONCE, _OVERLAP = 16 << 10, 4 << 10  # characters, the second more than what it takes to tell a secret
 
 
 def redact(text: str) -> str:
     """Return `text` with tokens, secrets, codes and keys masked, wherever they stand in it."""
+    if len(text) < _SHORT and not _MAY_HOLD.search(text):  # as most names, ids and addresses, at a tenth of the cost
+        return text
     return _SECRET_TEXT.sub(_masked, text) if len(text) <= _AT_ONCE else "".join(_redacted_by_pieces(text))
 
 

@@ -173,3 +173,17 @@ def test_a_long_text_is_masked_as_a_short_one_is_wherever_the_secret_stands() ->
 def test_of_a_secret_that_is_longer_than_is_looked_at_at_once_nothing_is_left(beyond: int) -> None:
     length = telemetry._AT_ONCE + telemetry._OVERLAP + beyond
     assert redact("begins " + "a1" * (length // 2) + "b" * (length % 2) + " ends") == f"begins {MASK} ends"
+
+
+@given(
+    parts=st.lists(
+        st.sampled_from(
+            ["token", "code", "=", "%3D", ":", ": ", ",", '"', "'", "Bearer ", "://", "a:b@", "eyJ", ".", "lb_x_"]
+        )
+        | st.sampled_from(["1Q~", "Cookie:", "abc", "ABC-9", "/", "x" * 20, "A" * 43, "\\", "b'", "K", "\u017f"]),
+        max_size=8,
+    )
+)
+def test_a_short_text_that_is_let_through_at_a_glance_held_nothing(parts: list[str]) -> None:
+    text = "".join(parts)
+    assert redact(text) == telemetry._SECRET_TEXT.sub(telemetry._masked, text)

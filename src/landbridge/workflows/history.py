@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 from pydantic import JsonValue
@@ -127,12 +128,17 @@ def _masked(value: Any, secrets: frozenset[str]) -> Any:  # Any: JSON
         return _text(value, secrets)
     if isinstance(value, dict):
         return {
-            name: MASKED if inner and isinstance(inner, str) and _SECRET.search(name) else _masked(inner, secrets)
+            name: MASKED if inner and isinstance(inner, str) and _is_secret(name) else _masked(inner, secrets)
             for name, inner in value.items()
         }
     if isinstance(value, list):
         return [_masked(inner, secrets) for inner in value]
     return value
+
+
+@lru_cache(maxsize=4096)
+def _is_secret(name: str) -> bool:
+    return _SECRET.search(name) is not None
 
 
 def _text(text: str, secrets: frozenset[str]) -> str:

@@ -277,10 +277,10 @@ steps:
 """
         run = await crew.start(await crew.deploy(definition % slow.url))
 
-        async def is_shown() -> bool:
-            return bool(await crew.steps(run.id))
+        async def are_shown() -> bool:
+            return len(await crew.steps(run.id)) == 2
 
-        await crew.until(is_shown)
+        await crew.until(are_shown)
         shown = await crew.shown(f"/runs/{run.id}")
         assert [(step["step"], step["state"]) for step in shown["steps"]] == [("first", SUCCEEDED), ("call", RUNNING)]
         assert shown["steps"][1]["input"]["url"] == f"{slow.url}/slow"

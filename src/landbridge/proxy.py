@@ -118,20 +118,11 @@ class Proxy:
         """Open the caller's connection, and return what `send_for` does. Raises what `Tokens.open` raises, too."""
         return await self.send_for(await self._tokens.open(caller, integration, selector), outgoing)
 
-    async def open(self, caller: Caller, integration: str, selector: str | None) -> Opened:
-        """Return the caller's connection with a token; raises what `Tokens.open` does."""
-        return await self._tokens.open(caller, integration, selector)
-
-    def use_again(self, opened: Opened) -> None:
-        """Note that a connection that was opened shortly before serves another request."""
-        self._tokens.use_again(opened)
-
     async def send_for(self, opened: Opened, outgoing: Outgoing) -> Stream:
         """Return the provider's answer, whatever its status, its body still on its way.
 
-        Raises `InvalidRequest` for a path that is not of this API, `ProviderBusy` while a
-        pause lasts, `TokenRenewed` if the token turned out stale under a body that cannot be sent again, and what
-        `Outbound.open` raises.
+        Raises `InvalidRequest` for a path that is not of this API, `ProviderBusy` while a pause lasts, `TokenRenewed`
+        if the token turned out stale under a body that cannot be sent again, and what `Outbound.open` raises.
         """
         manifest = self._catalog.get(opened.integration)
         url = target(manifest, self._api_urls[manifest.provider], outgoing.path)

@@ -75,6 +75,7 @@ def rooms_of(house: House) -> Rooms:
         accounts=house.accounts,
         sign_ins=house.sign_ins,
         picker=house.picker,
+        tokens=house.tokens,
         proxy=house.proxy,
         actions=house.actions,
         workbench=house.workbench,

@@ -105,10 +105,10 @@ class Proxied:
         rooms, opening = self._rooms, head.opening
         place, news, now = (project_id, integration), rooms.database.news, rooms.clock.now()
         if opening and opening.place == place and opening.holds(news, now):
-            rooms.proxy.use_again(opening.opened)
+            rooms.tokens.use_again(opening.opened)
             return opening.opened
         caller = await rooms.access.user(project_id, head.token, head.token_digest)
-        opened = await rooms.proxy.open(caller, integration, head.text(b"x-paragon-credential"))
+        opened = await rooms.tokens.open(caller, integration, head.text(b"x-paragon-credential"))
         head.opening = Opening(place, opened, min(caller.expires_at, opened.refresh_at), news)
         return opened
 

@@ -8,6 +8,7 @@ from landbridge.clock import Clock
 from landbridge.connections.accounts import Accounts
 from landbridge.connections.picker import Picker
 from landbridge.connections.sign_ins import SignIns
+from landbridge.connections.tokens import Tokens
 from landbridge.files import Files
 from landbridge.kit import Actions, Workbench
 from landbridge.projects import Projects
@@ -35,6 +36,7 @@ class Rooms:
     accounts: Accounts
     sign_ins: SignIns
     picker: Picker
+    tokens: Tokens
     proxy: Proxy
     actions: Actions
     workbench: Workbench

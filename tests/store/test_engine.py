@@ -26,14 +26,14 @@ class Walked:
         self.begun = self.journaling = 0
         self.may_end = asyncio.Event()
         self.ended = 0
-        self.errors: list[Exception] = []
+        self.errors: list[BaseException] = []  # a step that waits for a thread when the engine ends is cancelled
         self.engine: Engine | None = None
 
     async def __call__(self, _run_id: str, _number: int) -> None:
         assert self.engine
         try:
             await self.engine.step("only", self._effect)
-        except Exception as error:
+        except BaseException as error:
             self.errors.append(error)
             raise
         self.ended += 1

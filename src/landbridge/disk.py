@@ -1,13 +1,17 @@
 """Files that are whole or not there at all, and that only their owner may read."""
 
 import contextlib
+import errno
 import fcntl
 import glob
+import mmap
 import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
+
+_PAST_THE_CACHE: int = getattr(os, "O_DIRECT", 0)
 
 
 @contextlib.contextmanager
@@ -52,6 +56,34 @@ def _sweep(path: Path) -> None:
         with contextlib.suppress(OSError), _opened(draft) as descriptor:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             draft.unlink()
+
+
+def append(path: Path, block: memoryview, *, is_new: bool) -> None:
+    """Add to the end of a file (0600), past the system's cache where whole pages allow that.
+
+    What is large would push everything else out of the cache, takes the processor longer to copy there than to hand to
+    the disk, and must be on disk soon anyway. A new file is made with the folders above it. One that is gone is not
+    made again: its beginning would be missing.
+    """
+    if is_new:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    is_whole = len(block) % mmap.PAGESIZE == 0
+    try:
+        _write(path, block, _PAST_THE_CACHE if is_whole else 0)
+    except OSError as error:
+        if error.errno != errno.EINVAL or not is_whole:
+            raise
+        _write(path, block, 0)  # not every file system can do without its cache
+
+
+def _write(path: Path, block: memoryview, flags: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | flags)
+    try:
+        while block:
+            block = block[os.write(descriptor, block) :]
+    finally:
+        os.close(descriptor)
 
 
 def settle(path: Path, *, levels: int) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import hashlib
 import os
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -36,15 +39,16 @@ async def read(contents: Contents, *span: int) -> bytes:
     return b"".join([chunk async for chunk in contents.chunks(*span)])
 
 
+async def cut(whole: bytes, length: int) -> AsyncIterator[bytes]:
+    for start in range(0, len(whole), length):
+        yield whole[start : start + length]
+
+
 @pytest.mark.parametrize("size", [0, 1, 5 << 20, (12 << 20) + 3])
 async def test_contents_come_back_as_they_were_whole_and_in_parts(run: RunFiles, size: int) -> None:
-    whole = bytes(range(256)) * (size // 256) + bytes(size % 256)
+    whole = Random(size).randbytes(size)
 
-    async def chunks() -> AsyncIterator[bytes]:
-        for start in range(0, size, 100_000):
-            yield whole[start : start + 100_000]
-
-    file = await run.save("a.bin", "application/octet-stream", chunks())
+    file = await run.save("a.bin", "application/octet-stream", cut(whole, 100_000))
     contents = run.open(file)
 
     assert (file.size, file.sha256) == (size, hashlib.sha256(whole).hexdigest())
@@ -159,17 +163,6 @@ async def test_an_id_from_outside_is_refused(files: Files, run: RunFiles) -> Non
         await run.receive(foreign.model_dump(by_alias=True))
 
 
-async def test_what_breaks_off_leaves_nothing_behind(run: RunFiles, tmp_path: Path) -> None:
-    async def breaking() -> AsyncIterator[bytes]:
-        yield b"x" * (11 << 20)
-        raise ConnectionError("gone")
-
-    with pytest.raises(ConnectionError):
-        await run.save("a.bin", "text/plain", breaking())
-
-    assert [path for path in tmp_path.rglob("*") if path.is_file() and "#" not in path.name] == []
-
-
 async def test_cleared_files_are_gone_and_others_stay(files: Files, run: RunFiles) -> None:
     other = files.of("project", "other")
     gone, kept = await run.save("a", "text/plain", b"a"), await other.save("b", "text/plain", b"b")
@@ -195,6 +188,54 @@ async def test_a_store_that_cannot_be_written_says_so(run: RunFiles, tmp_path: P
 
     with pytest.raises(FilesFailed):
         await run.save("a", "text/plain", b"a")
+
+
+async def test_a_file_system_that_cannot_do_without_its_cache_keeps_contents_too(
+    run: RunFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = os.open
+
+    def open_with_cache_only(path: str, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_DIRECT:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return opened(path, flags, mode)
+
+    whole = Random(1).randbytes(5 << 20)
+    monkeypatch.setattr(os, "open", open_with_cache_only)
+    file = await run.save("a", "text/plain", cut(whole, 1 << 20))
+
+    assert await read(run.open(file)) == whole
+
+
+@pytest.mark.parametrize("error", [ConnectionError, asyncio.CancelledError])
+async def test_what_breaks_off_leaves_nothing_behind(run: RunFiles, tmp_path: Path, error: type[BaseException]) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield bytes(5 << 20)
+        assert whole_files(tmp_path)
+        raise error
+
+    with pytest.raises(error):
+        await run.save("a.bin", "application/octet-stream", chunks())
+
+    assert not whole_files(tmp_path)
+
+
+async def test_contents_that_are_cleared_while_they_come_are_an_error_and_not_half_a_file(
+    run: RunFiles, tmp_path: Path
+) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield bytes(5 << 20)
+        await run.clear()
+        yield bytes(5 << 20)
+
+    with pytest.raises(FilesFailed):
+        await run.save("a.bin", "application/octet-stream", chunks())
+
+    assert not whole_files(tmp_path)
+
+
+def whole_files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize("url", ["https://files.example/x", "nonsense", "ftp://host/x", "file:///dev/null/x"])
@@ -237,7 +278,7 @@ async def test_a_file_is_on_disk_with_the_folders_that_lead_to_it_before_its_id_
     monkeypatch.setattr(os, "fsync", watched)
     await run.save("a.bin", "application/octet-stream", bytes(7_000_000))
 
-    (file,) = [path for path in tmp_path.rglob("*") if path.is_file()]
+    (file,) = whole_files(tmp_path)
     root = tmp_path / "a folder & more" / "files"
     assert settled == [(file, 7_000_000), *((folder, 0) for folder in (file.parent, file.parent.parent, root))]
     assert file.parent.parent.parent == root

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import json
 import math
@@ -18,16 +19,14 @@ from obstore.store import LocalStore, ObjectStore
 from pydantic import JsonValue, ValidationError
 
 from landbridge.disk import settle
-from landbridge.errors import FilesFailed, FileUnknown, InvalidRequest, TooLarge, VaultFailed
+from landbridge.errors import FileUnknown, InvalidRequest, TooLarge, VaultFailed
 from landbridge.files.contents import Contents, Piece
 from landbridge.files.forms import File, InlineFile
 from landbridge.files.stores import delete, translated
-from landbridge.files.writing import PIECE, Digest, Note
+from landbridge.files.writing import PIECE, Digest, InFolder, InObjectStore, Note, Target, blocks, write
 from landbridge.vault import Vault
 
 HISTORY = "history"
-_PART = 5 << 20  # the least that S3 takes as one part of many
-_SIDE_BY_SIDE = 2
 
 
 class RunFiles:
@@ -75,35 +74,38 @@ class RunFiles:
         pieces, digest = list(kept), Digest()
         async for chunk in self.pieced(pieces).chunks():
             await digest.update(chunk)
-        coming = aiter(_one(chunks) if isinstance(chunks, bytes) else chunks)
+        coming = blocks(self._bounded(name, _one(chunks) if isinstance(chunks, bytes) else chunks, digest.length))
         most = math.inf if note is None else PIECE
-        while True:
-            path, size = await self._write(name, coming, most, digest)
-            pieces.append((path, size))
-            if note is None or size < most:
-                break
-            await note(pieces)
-        sha256, length = await digest.hex(), digest.length
+        async with contextlib.aclosing(coming):
+            while True:
+                path, size = await self._write(coming, most, digest)
+                pieces.append((path, size))
+                if note is None or size < most:
+                    break
+                await note(pieces)
+        sha256, length = digest.hex(), digest.length
         return File(id=self._seal(pieces, length, sha256), name=name, mime_type=mime_type, size=length, sha256=sha256)
+
+    async def _bounded(self, name: str, chunks: AsyncIterable[bytes], length: int) -> AsyncIterator[bytes]:
+        """Yield what comes, unless that makes more bytes than these files may have."""
+        async for chunk in chunks:
+            length += len(chunk)
+            if self._longest is not None and length > self._longest:
+                raise TooLarge(f"“{name[:100]}” has more than {self._longest} bytes. Fetch it through the proxy.")
+            yield chunk
 
     def pieced(self, pieces: Sequence[Piece]) -> Contents:
         """Return what is kept in pieces that `save` has noted."""
         return Contents(sum(size for _, size in pieces), "", self._store, pieces)
 
-    async def _write(self, name: str, coming: AsyncIterator[bytes], most: float, digest: "Digest") -> Piece:
+    async def _write(self, coming: AsyncIterator[memoryview], most: float, digest: Digest) -> Piece:
         """Keep what comes until it is `most` bytes, or ends."""
-        path, size = f"{self._folder}/{secrets.token_hex(16)}", 0
-        with translated():
-            writer = obstore.open_writer_async(self._store, path, buffer_size=_PART, max_concurrency=_SIDE_BY_SIDE)
-        while size < most and (chunk := await anext(coming, None)) is not None:
-            await digest.update(chunk)
-            size += len(chunk)
-            if self._longest is not None and digest.length > self._longest:
-                raise TooLarge(f"“{name[:100]}” has more than {self._longest} bytes. Fetch it through the proxy.")
-            with translated(FilesFailed):
-                await writer.write(chunk)
-        with translated(FilesFailed):
-            await writer.close()
+        path = f"{self._folder}/{secrets.token_hex(16)}"
+        if isinstance(self._store, LocalStore):
+            target: Target = InFolder(Path(str(self._store.prefix), path))
+        else:
+            target = InObjectStore(self._store, path)
+        size = await write(target, coming, most, digest)
         await self._settle(path)
         return path, size
 

@@ -1,49 +1,143 @@
-"""Contents on their way in."""
+"""Contents on their way in: gathered into blocks, each of which one thread hashes while another writes it.
+
+What comes from the network is copied into blocks that are used again and again: that costs less than what the allocator
+takes for chunks that one thread makes and another frees.
+"""
 
 import asyncio
+import contextlib
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+import mmap
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Protocol
 
+import obstore
+from obstore.store import ObjectStore
+
+from landbridge.disk import append
+from landbridge.errors import FilesFailed
 from landbridge.files.contents import Piece
+from landbridge.files.stores import translated
 
 PIECE = 64 << 20
 """Bytes of contents that are made safe at once, if whoever keeps them is to begin again behind them."""
 
 Note = Callable[[Sequence[Piece]], Awaitable[None]]
 
-_HASHED_AT_ONCE = 1 << 20
+_BLOCK = 2 << 20
+_WORTH_A_THREAD = 64 << 10
+_PART = 5 << 20  # the least that S3 takes as one part of many
+_SIDE_BY_SIDE = 2
+
+
+async def blocks(chunks: AsyncIterable[bytes]) -> AsyncGenerator[memoryview, None]:
+    """Yield the same bytes in blocks of 2 MiB; a block must be done with when the one after the next is asked for."""
+    filling, full = (memoryview(mmap.mmap(-1, _BLOCK)) for _ in range(2))  # which are whole pages, as disks want them
+    filled = 0
+    async for chunk in chunks:
+        rest = memoryview(chunk)
+        while rest:
+            taken, rest = rest[: _BLOCK - filled], rest[_BLOCK - filled :]
+            filling[filled : filled + len(taken)] = taken
+            filled += len(taken)
+            if filled == _BLOCK:
+                filling, full, filled = full, filling, 0
+                yield full
+    if filled:
+        yield filling[:filled]
 
 
 class Digest:
-    """A running SHA-256, computed beside the event loop once there is enough to be worth a thread."""
+    """A running SHA-256, computed beside the event loop where that is worth a thread."""
 
     def __init__(self) -> None:
         self._digest = hashlib.sha256()
-        self._waiting: list[bytes] = []
-        self._size = 0
         self.length = 0
-        self._busy: asyncio.Future[None] | None = None
 
-    async def update(self, chunk: bytes) -> None:
-        """Add what comes next; wait while the thread is behind."""
-        self._waiting.append(chunk)
-        self._size += len(chunk)
-        self.length += len(chunk)
-        if self._size >= _HASHED_AT_ONCE:
-            await self._settle()
-            waiting, self._waiting, self._size = self._waiting, [], 0
-            self._busy = asyncio.get_running_loop().run_in_executor(None, self._add, waiting)
+    async def update(self, block: bytes | memoryview) -> None:
+        """Add what comes next."""
+        self.length += len(block)
+        if len(block) < _WORTH_A_THREAD:
+            self._digest.update(block)
+        else:
+            await asyncio.to_thread(self._digest.update, block)
 
-    async def hex(self) -> str:
+    def hex(self) -> str:
         """Return the digest of all that was added."""
-        await self._settle()
-        self._add(self._waiting)
         return self._digest.hexdigest()
 
-    async def _settle(self) -> None:
-        if self._busy is not None:
-            await self._busy
 
-    def _add(self, chunks: list[bytes]) -> None:
-        for chunk in chunks:
-            self._digest.update(chunk)
+async def write(target: "Target", coming: AsyncIterator[memoryview], most: float, digest: Digest) -> int:
+    """Keep blocks that come until they are `most` bytes, or end, and return their length."""
+    size = 0
+    block: memoryview | None = await anext(coming, memoryview(b""))
+    try:
+        while block is not None:
+            size += len(block)
+            under_way = asyncio.gather(digest.update(block), target.add(block))
+            try:
+                block = await anext(coming, None) if size < most else None
+            finally:
+                await under_way
+        await target.finish()
+    except BaseException:
+        await target.discard()
+        raise
+    return size
+
+
+class Target(Protocol):
+    """New contents at one place of a store. The first block may be empty, and is then the only one."""
+
+    async def add(self, block: memoryview) -> None:
+        """Add what comes next."""
+
+    async def finish(self) -> None:
+        """Have all that was added in place."""
+
+    async def discard(self) -> None:
+        """Leave nothing behind, as far as that is possible."""
+
+
+class InFolder:
+    """A file. Nothing holds it open between two blocks, so that nothing is left open whatever happens."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._is_new = True
+
+    async def add(self, block: memoryview) -> None:
+        """Add what comes next."""
+        is_new, self._is_new = self._is_new, False
+        with translated(FilesFailed):
+            await asyncio.to_thread(append, self._path, block, is_new=is_new)
+
+    async def finish(self) -> None:
+        """Nothing is left to do."""
+
+    async def discard(self) -> None:
+        """Delete the file, if there is one: what went wrong before says more than that this goes wrong too."""
+        with contextlib.suppress(OSError):
+            await asyncio.to_thread(self._path.unlink)
+
+
+class InObjectStore:
+    """An object, sent in parts, which is not there before it is finished."""
+
+    def __init__(self, store: ObjectStore, path: str) -> None:
+        with translated():
+            self._writer = obstore.open_writer_async(store, path, buffer_size=_PART, max_concurrency=_SIDE_BY_SIDE)
+
+    async def add(self, block: memoryview) -> None:
+        """Add what comes next."""
+        with translated(FilesFailed):
+            await self._writer.write(bytes(block))
+
+    async def finish(self) -> None:
+        """Make one object of the parts."""
+        with translated(FilesFailed):
+            await self._writer.close()
+
+    async def discard(self) -> None:
+        """The parts go with the writer."""

@@ -1,5 +1,6 @@
 """A database, SQLite or PostgreSQL: transactions, migrations, and the news of what other processes changed."""
 
+import asyncio
 import contextlib
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -10,14 +11,12 @@ from urllib.parse import urlsplit
 
 import structlog
 from sqlalchemy import (
-    Connection,
     CursorResult,
     Executable,
     Result,
     Row,
     Table,
     delete,
-    event,
     func,
     insert,
     inspect,
@@ -32,6 +31,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from landbridge.clock import Clock
 from landbridge.errors import Misconfigured, StoreFailed
 from landbridge.settings import Settings
+from landbridge.store.sqlite import sqlite_engine
 from landbridge.store.tables import revisions
 
 log = structlog.get_logger(__name__)
@@ -131,13 +131,15 @@ class Database:
         self._listeners: list[Callable[[str], None]] = []
         self._seen = 0
         self._looking: sqlite3.Connection | None = None
+        # SQLite lets one write at a time, and has the others ask again and again, less and less often.
+        self._writing = asyncio.Lock() if engine.dialect.name == "sqlite" else contextlib.nullcontext()
 
     @classmethod
     def from_settings(cls, settings: Settings, clock: Clock) -> Self:
         """Return the database that the settings name; nothing is opened yet."""
         url = engine_url(settings.effective_database_url)
         if url.get_backend_name() == "sqlite":
-            return cls(_sqlite_engine(url, settings), clock)
+            return cls(sqlite_engine(url, settings), clock)
         engine = create_async_engine(
             url,
             pool_size=10,
@@ -153,7 +155,7 @@ class Database:
     async def begin(self) -> AsyncIterator[Transaction]:
         """Open a transaction that may write. Leaving it commits, an exception rolls back. Keep it short."""
         with _translated():
-            async with self.engine.begin() as connection:
+            async with self._writing, self.engine.begin() as connection:
                 transaction = Transaction(connection, self.clock)
                 yield transaction
                 await transaction._write_revisions()
@@ -294,33 +296,6 @@ def engine_url(url: str) -> URL:
 def latest_migration() -> str:
     """Return the id of the newest migration that this version ships: their files begin with it, in order."""
     return max(path.name.partition("_")[0] for path in (Path(__file__).parent / "migrations" / "versions").glob("*.py"))
-
-
-def _sqlite_engine(url: URL, settings: Settings) -> AsyncEngine:
-    if not url.database or url.database == ":memory:":
-        raise Misconfigured("LANDBRIDGE_DATABASE_URL names SQLite without a file: `sqlite:////folder/landbridge.db`.")
-    Path(url.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    Path(url.database).touch(mode=0o600)
-    engine = create_async_engine(url, connect_args={"timeout": 30}, pool_size=5, max_overflow=5, hide_parameters=True)
-
-    @event.listens_for(engine.sync_engine, "connect")
-    def set_up(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # we send BEGIN ourselves, below
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute(f"PRAGMA synchronous={settings.sqlite_synchronous}")
-        cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.execute(
-            "PRAGMA secure_delete=ON"
-        )  # a disconnected account's sealed tokens are overwritten, not just unlinked
-        cursor.close()
-
-    @event.listens_for(engine.sync_engine, "begin")
-    def begin(connection: Connection) -> None:
-        reads_only = connection.get_execution_options().get("reads_only", False)
-        connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
-
-    return engine
 
 
 @contextlib.contextmanager

@@ -93,6 +93,7 @@ class Agenda:
         await self._appear()
         try:
             async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
                 tasks.create_task(self._claiming())
                 tasks.create_task(self._repeatedly(BEAT_EVERY, self._beat))
                 tasks.create_task(self._repeatedly(BEAT_EVERY, self._look_after_others))
@@ -145,7 +146,7 @@ class Agenda:
 
     def _pause(self) -> timedelta:
         """Return how long to wait before the next look: a busy worker claims several at once, which costs as much."""
-        return LOOK_EVERY * (1 + len(self._under_way) / 4)
+        return LOOK_EVERY * (1 + len(self._under_way) / 8)
 
     async def _claim(self, most: int) -> int | None:
         """Begin what is due, and return how many runs that were; None if nothing is, 0 if limits hold it back."""
@@ -158,7 +159,7 @@ class Agenda:
         self._lately.extend((row.project_id, row.user_id) for row in rows)
         for row in rows:
             self._under_way[row.id, row.leg] = row
-        await asyncio.gather(*(self._begin(engine, row) for row in rows))
+            self._tasks.create_task(self._begin(engine, row))
         return len(rows)
 
     async def _is_any_due(self, now: datetime) -> bool:

@@ -10,12 +10,13 @@ import json
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench.bench import Bench, Pairs, in_turns
 from tests.bench.load import burst
+from tests.bench.processes import children, standing_still
 from tests.bench.proxy import LISTING, VERSION, _write_files
 from tests.bench.records import ratio_at_least
 from tests.bench.servers import (
@@ -83,16 +84,30 @@ def measure(bench: Bench) -> None:
 class Sides:
     """Landbridge with its workflows, and the engine alone."""
 
-    ours: str
     raw: str
     headers: dict[str, str]
     answer: str
     fan_out: str
+    our_processes: Sequence[int]
+    raw_processes: Sequence[int]
+
+    def in_turns(self, times: int, ours: Callable[[], float], raw: Callable[[], float]) -> Pairs:
+        """Measure both, each while the other stands still: both look for work all the time."""
+
+        def alone(do: Callable[[], float], others: Sequence[int]) -> Callable[[], float]:
+            def measured() -> float:
+                with standing_still(others):
+                    return do()
+
+            return measured
+
+        return Pairs(*in_turns(times, alone(ours, self.raw_processes), alone(raw, self.our_processes)))
 
 
 def _measure_on(bench: Bench, folder: Path, provider: Server, databases: tuple[str, str] | None) -> None:
     name = "PostgreSQL" if databases else "SQLite"
     with _sides(folder, provider, databases) as sides:
+        _asked(sides.answer, sides.headers, {})  # the first run loads the engine
         _measure_many(bench, folder, sides, name)
         _measure_one(bench, folder, sides, name)
         _measure_fan_out(bench, sides, name)
@@ -116,7 +131,14 @@ def _sides(folder: Path, provider: Server, databases: tuple[str, str] | None) ->
         await_port(port, raw)
         base = f"{ours.url}/projects/{seat.project_id}/sdk/triggers"
         headers = seat.headers | {"Content-Type": "application/json"}
-        yield Sides(ours.url, f"http://127.0.0.1:{port}/", headers, f"{base}/{answer}", f"{base}/{fan_out}")
+        yield Sides(
+            raw=f"http://127.0.0.1:{port}/",
+            headers=headers,
+            answer=f"{base}/{answer}",
+            fan_out=f"{base}/{fan_out}",
+            our_processes=(ours.pid, *children(ours.pid)),
+            raw_processes=(raw.pid,),
+        )
 
 
 async def _migrated(settings: Settings) -> None:
@@ -142,7 +164,7 @@ def _measure_many(bench: Bench, folder: Path, sides: Sides, database: str) -> No
         return burst(url, headers, connections=_AT_ONCE, seconds=bench.seconds, post=script).per_second
 
     rate(sides.answer, sides.headers), rate(sides.raw, {})
-    pairs = Pairs(*in_turns(bench.pairs, lambda: rate(sides.answer, sides.headers), lambda: rate(sides.raw, {})))
+    pairs = sides.in_turns(bench.pairs, lambda: rate(sides.answer, sides.headers), lambda: rate(sides.raw, {}))
     _record(bench, f"runs of two journaled steps, {_AT_ONCE} at once, {database}", "runs/s", pairs, 0.6)
 
 
@@ -152,7 +174,7 @@ def _measure_one(bench: Bench, folder: Path, sides: Sides, database: str) -> Non
     def median(url: str, headers: dict[str, str]) -> float:
         return burst(url, headers, connections=1, seconds=bench.seconds / 2, post=script).median_ms
 
-    pairs = Pairs(*in_turns(bench.pairs, lambda: median(sides.answer, sides.headers), lambda: median(sides.raw, {})))
+    pairs = sides.in_turns(bench.pairs, lambda: median(sides.answer, sides.headers), lambda: median(sides.raw, {}))
     name = f"median of one such run at a time, {database}"
     bench.records.record(name, pairs.value, "ms", reference=pairs.reference)
 
@@ -161,19 +183,24 @@ def _measure_fan_out(bench: Bench, sides: Sides, database: str) -> None:
     count = 20 if bench.short else 1000
 
     def rate(url: str, headers: dict[str, str], body: object) -> float:
-        began = time.perf_counter()
-        request = urllib.request.Request(url, json.dumps(body).encode(), headers, method="POST")
-        with urllib.request.urlopen(request, timeout=120) as answer:
-            answer.read()
-        return count / (time.perf_counter() - began)
+        return count / _asked(url, headers, body)
 
     items = {"items": list(range(count))}
-    turns = in_turns(
+    pairs = sides.in_turns(
         1 if bench.short else 3,
         lambda: rate(sides.fan_out, sides.headers, items),
         lambda: rate(f"{sides.raw}?{count}", {}, {}),
     )
-    _record(bench, f"entries of a fan-out of {count:,}, {database}", "entries/s", Pairs(*turns), 0.6)
+    _record(bench, f"entries of a fan-out of {count:,}, {database}", "entries/s", pairs, 0.6)
+
+
+def _asked(url: str, headers: dict[str, str], body: object) -> float:
+    """Return how many seconds one request took."""
+    began = time.perf_counter()
+    request = urllib.request.Request(url, json.dumps(body).encode(), headers, method="POST")
+    with urllib.request.urlopen(request, timeout=120) as answer:
+        answer.read()
+    return time.perf_counter() - began
 
 
 def _post(path: Path, body: object) -> Path:

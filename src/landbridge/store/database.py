@@ -17,6 +17,7 @@ from sqlalchemy import (
     Row,
     Table,
     delete,
+    event,
     func,
     insert,
     inspect,
@@ -25,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from landbridge.clock import Clock
@@ -142,13 +143,14 @@ class Database:
             return cls(sqlite_engine(url, settings), clock)
         engine = create_async_engine(
             url,
-            pool_size=10,
-            max_overflow=10,
-            pool_pre_ping=True,
+            pool_size=20,
+            max_overflow=0,
+            pool_use_lifo=True,
             pool_timeout=10,
             hide_parameters=True,
             connect_args={"server_settings": {IDLE: IDLE_MILLISECONDS}},
         )
+        event.listen(engine.sync_engine, "checkout", _must_be_open)
         return cls(engine, clock)
 
     @contextlib.asynccontextmanager
@@ -296,6 +298,15 @@ def engine_url(url: str) -> URL:
 def latest_migration() -> str:
     """Return the id of the newest migration that this version ships: their files begin with it, in order."""
     return max(path.name.partition("_")[0] for path in (Path(__file__).parent / "migrations" / "versions").glob("*.py"))
+
+
+def _must_be_open(connection: Any, *_: object) -> None:  # Any: SQLAlchemy's adapter of asyncpg's
+    """Have the pool connect anew if the server has closed a connection meanwhile, which asyncpg knows by itself.
+
+    The pool's own way to find out, `pool_pre_ping`, is three round trips before each transaction.
+    """
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
 
 
 @contextlib.contextmanager

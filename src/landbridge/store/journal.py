@@ -87,11 +87,13 @@ def _engine(settings: Settings) -> Engine:
     if url.get_backend_name() != "sqlite":
         url = url.set(drivername="postgresql+psycopg")
         options = {"options": f"-c {IDLE}={IDLE_MILLISECONDS}", "connect_timeout": _ANSWERED_WITHIN}
-        return create_engine(url, pool_size=16, pool_pre_ping=True, hide_parameters=True, connect_args=options)
+        return create_engine(url, pool_size=16, pool_use_lifo=True, hide_parameters=True, connect_args=options)
     assert url.database
     path = Path(url.database).with_suffix(".journal.db")
     path.touch(mode=0o600)
-    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 30}, hide_parameters=True)
+    engine = create_engine(
+        f"sqlite:///{path}", pool_size=16, pool_use_lifo=True, hide_parameters=True, connect_args={"timeout": 30}
+    )
 
     @event.listens_for(engine, "connect")
     def set_up(connection: sqlite3.Connection, _record: object) -> None:

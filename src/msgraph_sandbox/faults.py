@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from msgraph_sandbox.http import Json, Request, Response
+from msgraph_sandbox.identity.refusals import REASONS
 
 Service = Literal["login", "graph", "upload", "download", "monitor"]
 
@@ -24,6 +25,12 @@ def _compiles(pattern: str) -> str:
     except re.error as error:
         raise ValueError(f"not a regular expression: {error}") from error
     return pattern
+
+
+def _means_something(code: str) -> str:
+    if code.isdecimal() and int(code) not in REASONS:
+        raise ValueError("not an AADSTS code of the sandbox's")
+    return code
 
 
 class Fault(BaseModel):
@@ -59,7 +66,9 @@ class Fault(BaseModel):
         default=None, ge=0, description="Seconds for a Retry-After header; unset sends none."
     )
     retry_after_form: Literal["seconds", "date"] = "seconds"
-    code: str | None = Field(default=None, description="The error code; unset is the usual one for the status.")
+    code: Annotated[str, AfterValidator(_means_something)] | None = Field(
+        default=None, description="The error code; unset is the usual one for the status. A number is an AADSTS code."
+    )
     message: str | None = None
     inner_code: str | None = Field(default=None, description="A `code` inside `innerError`.")
     headers: dict[str, str] = Field(default_factory=dict)

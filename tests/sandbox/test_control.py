@@ -158,3 +158,17 @@ async def test_the_clock_has_an_end(caller: Caller) -> None:
     await caller.control("POST", "/clock", 400, json=century)
     assert (await caller.sign_in()).token
     await caller.graph("GET", "/me/drive/root/delta")
+
+
+@pytest.mark.parametrize("code", ["12345", "9" * 30, "9" * 5000])
+async def test_a_code_that_sign_in_does_not_have_is_refused_when_it_is_planted(caller: Caller, code: str) -> None:
+    await caller.control("POST", "/faults", 400, json={"operation": "token", "code": code})
+    assert (await caller.control("GET", "/faults"))["faults"] == []
+
+
+@pytest.mark.parametrize("code", [12345, -1])
+async def test_an_obstacle_that_sign_in_does_not_have_is_refused(caller: Caller, code: int) -> None:
+    path = f"/users/{caller.user['email']}"
+    await caller.control("PATCH", path, json={"obstacle": 50076})
+    await caller.control("PATCH", path, 400, json={"obstacle": code})
+    assert (await caller.control("PATCH", path, json={"obstacle": 0}))["obstacle"] is None

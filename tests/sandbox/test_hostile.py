@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import Any
 from urllib.parse import quote
@@ -14,6 +15,8 @@ from tests.sandbox.caller import Caller, exact
 
 from msgraph_sandbox.control.app import ROUTES
 from msgraph_sandbox.graph.service import DRIVE_ROUTES, ITEM_ROUTES
+from msgraph_sandbox.http import JSON_LIMIT
+from msgraph_sandbox.identity.token import TokenEndpoint
 
 NASTY = st.sampled_from(
     [
@@ -221,3 +224,23 @@ async def test_transfer_hosts_are_never_at_a_loss(
     except aiohttp.ClientPayloadError:
         return
     assert status < 500, (method, url, answer)
+
+
+async def test_what_crashes_does_not_look_like_a_refusal(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def crash(*_: Any) -> None:
+        raise KeyError("a defect of ours")
+
+    monkeypatch.setattr(TokenEndpoint, "answer", crash)
+    answer = await caller.token_call(500, grant_type="refresh_token", refresh_token="x")
+    assert answer["error"] == "server_error"
+    assert "a defect of ours" in caplog.text
+
+
+@pytest.mark.parametrize(("size", "status"), [(JSON_LIMIT + 1, 413), (10, 400)])
+async def test_a_body_that_sign_in_cannot_read_is_the_clients_fault(caller: Caller, size: int, status: int) -> None:
+    url = f"{caller.facts['login_url']}/common/oauth2/v2.0/token"
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    async with caller.session.post(url, headers=headers, data=io.BytesIO(b"%ff=" + b"x" * size)) as response:
+        assert (response.status, (await response.json())["error_codes"]) == (status, [9002313])

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from msgraph_sandbox.drive.drive import Drive
 from msgraph_sandbox.drive.refusals import GraphRefused
 from msgraph_sandbox.http import Json, Refusal, Request, Response, json_response
 from msgraph_sandbox.identity.directory import Application, User
+from msgraph_sandbox.identity.refusals import REASONS
 from msgraph_sandbox.world import READY_SCOPES, World
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -71,13 +72,19 @@ class Resync(Body):
     kind: Literal["apply", "upload"] = "apply"
 
 
+def _known_obstacle(code: int) -> int:
+    if code and code not in REASONS:
+        raise ValueError("not an AADSTS code of the sandbox's")
+    return code
+
+
 class UserChange(Body):
     """`PATCH /users/{user}`."""
 
     password: str | None = None
     disabled: bool | None = None
     admin: bool | None = None
-    obstacle: int | None = Field(
+    obstacle: Annotated[int, AfterValidator(_known_obstacle)] | None = Field(
         default=None, description="An AADSTS code that sign-in and refresh run into; 0 takes it away."
     )
 

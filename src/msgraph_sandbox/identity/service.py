@@ -144,17 +144,22 @@ class SignInService:
         self, request: Request, status: int, code: str | None, message: str | None, inner: str | None
     ) -> Response:
         """Return a planted failure in this host's shape. `code` may be an AADSTS number or an `error` name."""
-        if code and code.isdigit():
+        if code and code.isdecimal():
             return SignInRefused(int(code), text=message).response(request)
         default = "temporarily_unavailable" if status >= 429 else "invalid_request"
         text = message or "AADSTS90033: A transient error has occurred. Please try again."
         return json_response({"error": code or default, "error_description": text, "error_codes": [90033]}, status)
 
     def refuse(self, request: Request, refusal: Refusal) -> Response:
-        """Return the refusal in this host's shape."""
-        if isinstance(refusal, BadRequest):
-            refusal = SignInRefused(9002313)
-        return refusal.response(request)
+        """Return the refusal in this host's shape. What crashed has no AADSTS code, so that nobody takes it for one."""
+        if not isinstance(refusal, BadRequest):
+            return refusal.response(request)
+        if refusal.status >= 500:
+            crashed = {"error": "server_error", "error_description": refusal.message}
+            return json_response(crashed, refusal.status)
+        malformed = SignInRefused(9002313)
+        malformed.status = refusal.status
+        return malformed.response(request)
 
     def decorate(self, request: Request, response: Response) -> None:
         """Add the headers that every answer of the sign-in host carries."""

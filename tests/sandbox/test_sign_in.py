@@ -32,6 +32,20 @@ async def test_discovery_leads_to_keys_that_verify_the_id_token(caller: Caller) 
     assert claims["preferred_username"] == caller.user["email"]
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_the_advertised_userinfo_endpoint_names_whom_the_id_token_names(caller: Caller, method: str) -> None:
+    code = (await caller.authorize())["code"]
+    tokens = await caller.token_call(grant_type="authorization_code", code=code, redirect_uri=REDIRECT)
+    async with caller.session.get(f"{caller.facts['login_url']}/common/.well-known/openid-configuration") as response:
+        url = (await response.json())["userinfo_endpoint"]
+    caller.token = tokens["access_token"]
+    found = await caller.graph(method, url)
+    claims = jwt.decode(tokens["id_token"], options={"verify_signature": False})
+    assert (found["sub"], found["email"]) == (claims["sub"], caller.user["email"])
+    caller.token = "unknown"
+    await caller.graph(method, url, 401)
+
+
 async def test_instance_discovery_names_the_tenant_endpoint(caller: Caller) -> None:
     login = caller.facts["login_url"]
     query = {"api-version": "1.0", "authorization_endpoint": f"{login}/common/oauth2/v2.0/authorize"}

@@ -29,7 +29,8 @@ def find(request: Request, path: str) -> tuple[str, Answer]:
         return "sites", lambda people, library, grant: sites.answer(request, library, grant, key, drives=drives)
     if request.method == "POST" and path == "/me/revokeSignInSessions":
         return "sessions.revoke", lambda people, library, grant: _revoke(library, grant)
-    if request.method == "GET" and path == "/oidc/userinfo":
+    # OpenID Connect's own address has no version; a client may GET or POST it (OpenID Connect Core §5.3.1).
+    if request.method in ("GET", "POST") and request.path == "/oidc/userinfo":
         return "userinfo", lambda people, library, grant: _userinfo(grant)
     return "unknown", _unknown
 

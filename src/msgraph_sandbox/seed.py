@@ -205,7 +205,7 @@ def _web_url(user: User) -> str:
     if user.personal:
         return "https://onedrive.live.example/"
     place = user.email.replace("@", "_").replace(".", "_")
-    return f"https://{user.tenant.label}-my.sharepoint.example/personal/{place}/Documents"
+    return f"{user.tenant.drives_origin}/personal/{place}/Documents"
 
 
 def add_site(given: SeedSite, directory: Directory, library: Library) -> Site:

@@ -216,7 +216,7 @@ async def test_narrower_and_wider_scopes_on_refresh(caller: Caller) -> None:
     tokens = await caller.token_call(grant_type="authorization_code", code=code, redirect_uri=REDIRECT)
     form = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
     narrow = await caller.token_call(**form, scope="https://graph.microsoft.com/Files.Read")
-    assert narrow["scope"] == "Files.Read"
+    assert narrow["scope"] == "https://graph.microsoft.com/Files.Read"
     wide = await caller.token_call(400, **form, scope="Mail.Read")
     assert (wide["error_codes"], wide["suberror"]) == ([65001], "consent_required")
     await caller.authorize(scope="Mail.Read")

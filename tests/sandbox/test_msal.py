@@ -68,6 +68,23 @@ async def test_a_person_signs_in_and_is_remembered(desk: tuple[Desk, str]) -> No
     assert again["access_token"] != result["access_token"]
 
 
+@pytest.mark.parametrize(
+    "scopes",
+    [["Files.ReadWrite"], ["https://graph.microsoft.com/Files.ReadWrite"], ["https://graph.microsoft.com/.default"]],
+)
+async def test_a_token_in_the_cache_is_found_by_what_it_was_asked_for(
+    desk: tuple[Desk, str], scopes: list[str]
+) -> None:
+    place, login = desk
+    app = await asyncio.to_thread(place.app, f"{login}/common", instance_discovery=False)
+    flow = app.initiate_auth_code_flow(scopes, redirect_uri=REDIRECT, state="s")
+    location = (await place.caller.control("POST", "/authorize", json={"url": flow["auth_uri"]}))["location"]
+    back = dict(parse_qsl(urlsplit(location).query))
+    result = await asyncio.to_thread(app.acquire_token_by_auth_code_flow, flow, back)
+    again = await asyncio.to_thread(app.acquire_token_silent, scopes, app.get_accounts()[0])
+    assert again["access_token"] == result["access_token"]
+
+
 async def test_an_application_speaks_for_itself(desk: tuple[Desk, str]) -> None:
     place, login = desk
     private, certificate = make_certificate()

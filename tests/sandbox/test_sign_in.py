@@ -154,7 +154,8 @@ async def test_an_untrusted_redirect_gets_a_page_and_no_redirect(
 @pytest.mark.parametrize(
     ("changed", "error"),
     [
-        ({"scope": "Files.Fly"}, None),
+        ({"scope": "Files.Fly"}, "invalid_scope"),
+        ({"scope": "files.read"}, None),
         ({"scope": "nonsense"}, "invalid_scope"),
         ({"response_type": "magic"}, "unsupported_response_type"),
         ({"code_challenge_method": "md5"}, "invalid_request"),

@@ -11,9 +11,10 @@ from urllib.parse import urlencode, urlsplit
 
 from msgraph_sandbox.http import Request, Response, html_response, parse_form, redirect
 from msgraph_sandbox.identity import pages
-from msgraph_sandbox.identity.authority import Authority, find_application, find_authority, parse_scopes
+from msgraph_sandbox.identity.authority import Authority, find_application, find_authority
 from msgraph_sandbox.identity.directory import Application, Directory, User
 from msgraph_sandbox.identity.refusals import SignInRefused
+from msgraph_sandbox.identity.scopes import parse_scopes
 from msgraph_sandbox.switches import Switches
 
 

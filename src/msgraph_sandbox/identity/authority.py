@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from msgraph_sandbox.identity.directory import PERSONAL_TENANT, Application, Directory, Tenant, User, normal_scope
+from msgraph_sandbox.identity.directory import PERSONAL_TENANT, Application, Directory, Tenant, User
 from msgraph_sandbox.identity.refusals import SignInRefused
 
 SHARED = ("common", "organizations", "consumers")
@@ -68,22 +68,3 @@ def find_application(directory: Directory, authority: Authority, client_id: str)
 
 def _label(authority: Authority) -> str:
     return authority.tenant.name if authority.tenant else authority.name
-
-
-def parse_scopes(text: str, application: Application) -> frozenset[str]:
-    """Return the scopes in `text`, in their short spelling and with `.default` spelt out.
-
-    `.default` stands for the permissions in the registration, and cannot be mixed with named ones of the same resource.
-    """
-    scopes: set[str] = set()
-    for word in text.split():
-        scope = normal_scope(word)
-        if scope is None:
-            raise SignInRefused(500011 if "://" in word else 70011, scope=word)
-        scopes.add(scope)
-    named = {scope for scope in scopes if "." in scope}
-    if ".default" in named:
-        if len(named) > 1:
-            raise SignInRefused(70011, scope=text)
-        scopes = (scopes - {".default"}) | set(application.permissions)
-    return frozenset(scopes)

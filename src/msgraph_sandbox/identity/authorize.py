@@ -12,10 +12,11 @@ from urllib.parse import urlencode, urlsplit
 
 from msgraph_sandbox.http import BadRequest, Request, Response, html_response, parse_form, redirect
 from msgraph_sandbox.identity import pages
-from msgraph_sandbox.identity.authority import Authority, find_application, find_authority, parse_scopes
+from msgraph_sandbox.identity.authority import Authority, find_application, find_authority
 from msgraph_sandbox.identity.claims import is_capable
-from msgraph_sandbox.identity.directory import ADMIN_ONLY, Application, Directory, User
+from msgraph_sandbox.identity.directory import Application, Directory, User
 from msgraph_sandbox.identity.refusals import SignInRefused
+from msgraph_sandbox.identity.scopes import ADMIN_ONLY, check_reach, parse_scopes
 from msgraph_sandbox.identity.tokens import CodeGrant, Issuer, base64url, opaque
 from msgraph_sandbox.switches import Switches
 
@@ -35,6 +36,8 @@ class Question:
     response_type: frozenset[str]
     response_mode: str
     scopes: frozenset[str]
+    # The scopes as the application wrote them.
+    asked: str
     state: str | None
     prompt: str
     hint: str
@@ -135,6 +138,7 @@ class Authorize:
             response_type=kinds,
             response_mode=mode,
             scopes=scopes,
+            asked=given["scope"],
             state=given.get("state"),
             prompt=given.get("prompt", ""),
             hint=given.get("login_hint", ""),
@@ -219,9 +223,10 @@ class Authorize:
 
     def _grant(self, request: Request, question: Question, user: User) -> Response:
         self._check_obstacle(question, user)
+        check_reach(user, question.scopes)
         app = question.application
         missing = self._missing(question, user)
-        needs_admin = any(ADMIN_ONLY.fullmatch(scope) for scope in missing)
+        needs_admin = not ADMIN_ONLY.isdisjoint(missing)
         needs_admin |= bool(missing) and not user.tenant.user_consent
         if needs_admin and not user.admin and not user.personal:
             raise SignInRefused(90094, name=app.name)
@@ -248,6 +253,7 @@ class Authorize:
                 redirect_uri=question.redirect_uri,
                 authority=question.authority.home,
                 scopes=question.scopes,
+                asked=question.asked,
                 challenge=question.challenge,
                 challenge_method=question.challenge_method,
                 nonce=question.nonce,

@@ -12,9 +12,10 @@ from datetime import datetime, timedelta
 
 from msgraph_sandbox.http import Request, Response, html_response, json_response
 from msgraph_sandbox.identity import pages
-from msgraph_sandbox.identity.authority import find_application, find_authority, parse_scopes
+from msgraph_sandbox.identity.authority import find_application, find_authority
 from msgraph_sandbox.identity.directory import Application, Directory, User
 from msgraph_sandbox.identity.refusals import SignInRefused
+from msgraph_sandbox.identity.scopes import parse_scopes
 from msgraph_sandbox.identity.tokens import Issuer, opaque
 
 LIFE = timedelta(minutes=15)
@@ -27,6 +28,8 @@ class DeviceGrant:
 
     application: Application
     scopes: frozenset[str]
+    # The scopes as the program wrote them.
+    asked: str
     authority: str
     user_code: str
     expires: datetime
@@ -55,7 +58,7 @@ class DeviceFlow:
         device_code = opaque("BAQABIQEAAAD", 200)
         scopes = parse_scopes(form["scope"], application)
         expires = self.issuer.clock.now() + LIFE
-        self.grants[device_code] = DeviceGrant(application, scopes, authority.home, user_code, expires)
+        self.grants[device_code] = DeviceGrant(application, scopes, form["scope"], authority.home, user_code, expires)
         page = f"{request.origin}/devicelogin"
         return json_response(
             {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 import uuid
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,7 +13,9 @@ from urllib.parse import urlsplit
 PERSONAL_TENANT = "9188040d-6c67-4c5b-b112-36a304b66dad"
 GRAPH_RESOURCE = "00000003-0000-0000-c000-000000000000"
 AUDIENCES = ("AzureADMyOrg", "AzureADMultipleOrgs", "AzureADandPersonalMicrosoftAccount", "PersonalMicrosoftAccount")
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+# Where the SharePoint hosts of organizations are.
+SHAREPOINT = "sharepoint.example"
 
 
 @dataclass(slots=True)
@@ -36,6 +37,16 @@ class Tenant:
     def label(self) -> str:
         """The first part of its domain, which begins its SharePoint's host names."""
         return self.domain.partition(".")[0]
+
+    @property
+    def sites_origin(self) -> str:
+        """The origin of its SharePoint sites."""
+        return f"https://{self.label}.{SHAREPOINT}"
+
+    @property
+    def drives_origin(self) -> str:
+        """The origin of its users' drives."""
+        return f"https://{self.label}-my.{SHAREPOINT}"
 
 
 @dataclass(slots=True, eq=False)
@@ -112,7 +123,7 @@ class Application:
             return True
         try:
             asked = urlsplit(uri)
-            if asked.scheme != "http" or asked.hostname not in _LOOPBACK or asked.fragment:
+            if asked.scheme != "http" or asked.hostname not in LOOPBACK or asked.fragment:
                 return False
         except ValueError:
             return False
@@ -120,7 +131,7 @@ class Application:
             return True
         without_port = (asked.hostname, asked.path, asked.query)
         known = (urlsplit(registered) for registered in self.redirect_uris)
-        return any((one.hostname, one.path, one.query) == without_port for one in known if one.hostname in _LOOPBACK)
+        return any((one.hostname, one.path, one.query) == without_port for one in known if one.hostname in LOOPBACK)
 
 
 class Directory:
@@ -203,35 +214,3 @@ class Directory:
     def withdrawn(self, client_id: str, user: User) -> datetime | None:
         """Return when the user last withdrew their consent to an application, or None."""
         return self.withdrawals.get((client_id, user.oid))
-
-
-OIDC_SCOPES = frozenset({"openid", "profile", "email", "offline_access"})
-_SCOPE = re.compile(
-    r"(?:Files|Sites|User|Group|Directory|Mail|Calendars|Contacts|Notes|People|Tasks|Team|Channel)\.[A-Za-z.]+"
-)
-ADMIN_ONLY = re.compile(r"(?:Directory|Group)\..*|User\.ReadWrite\.All|User\.Read\.All|Sites\.FullControl\.All")
-
-
-def normal_scope(scope: str) -> str | None:
-    """Return `Files.Read` for each of its spellings, or None for a scope of another resource or of none.
-
-    An unqualified scope means Graph's. A loopback resource means Graph's too: SDKs derive the resource from the host
-    that they call, which here is the sandbox.
-    """
-    lowered = scope.lower()
-    if lowered in OIDC_SCOPES:
-        return lowered
-    resource, _, name = scope.rpartition("/")
-    if not _is_graph(resource.rstrip("/")):
-        return None
-    return name if name == ".default" or _SCOPE.fullmatch(name) else None
-
-
-def _is_graph(resource: str) -> bool:
-    if resource in ("", GRAPH_RESOURCE):
-        return True
-    try:
-        host = urlsplit(resource).hostname
-    except ValueError:
-        return False
-    return host == "graph.microsoft.com" or host in _LOOPBACK

@@ -14,12 +14,21 @@ from urllib.parse import unquote_plus
 
 from msgraph_sandbox.http import Json, Request, Response, json_response
 from msgraph_sandbox.identity.assertions import KIND, check_assertion
-from msgraph_sandbox.identity.authority import Authority, find_application, find_authority, parse_scopes
+from msgraph_sandbox.identity.authority import Authority, find_application, find_authority
 from msgraph_sandbox.identity.authorize import client_info
 from msgraph_sandbox.identity.claims import is_capable
 from msgraph_sandbox.identity.device import DeviceFlow
-from msgraph_sandbox.identity.directory import OIDC_SCOPES, Application, Directory, User
+from msgraph_sandbox.identity.directory import Application, Directory, User
 from msgraph_sandbox.identity.refusals import SignInRefused
+from msgraph_sandbox.identity.scopes import (
+    OIDC_SCOPES,
+    audience_of,
+    check_reach,
+    echo,
+    of_audience,
+    parse_scopes,
+    resources_of,
+)
 from msgraph_sandbox.identity.tokens import CodeGrant, Issuer, RefreshGrant, challenge_of
 from msgraph_sandbox.switches import Switches
 
@@ -107,16 +116,20 @@ class TokenEndpoint:
             raise SignInRefused(9002327)
         if spa and grant.challenge is None:
             raise SignInRefused(9002325)
-        grant.redeemed = True
         granted = grant.scopes
-        if form.get("scope", "").strip():
-            granted = parse_scopes(form["scope"], application) & grant.scopes | (grant.scopes & OIDC_SCOPES)
+        if asked := form.get("scope", "").strip():
+            wanted = parse_scopes(asked, application)
+            if len(resources_of(wanted)) > 1:
+                raise SignInRefused(700022, scope=asked)
+            granted = wanted & grant.scopes | (grant.scopes & OIDC_SCOPES)
+        grant.redeemed = True
         return self._tokens(
             request,
             application,
             grant.user,
             granted,
             form,
+            asked=asked or grant.asked,
             nonce=grant.nonce,
             refreshable=grant.scopes,
             spa=spa,
@@ -153,16 +166,23 @@ class TokenEndpoint:
         if audience := _drive_host(grant.user, form.get("scope", "")):
             return self._for_drive(application, grant, audience, form["scope"])
         scopes = grant.scopes
-        if form.get("scope", "").strip():
-            asked = parse_scopes(form["scope"], application)
+        if asked := form.get("scope", "").strip():
+            wanted = parse_scopes(asked, application)
             allowed = grant.scopes | self.directory.consented(application.client_id, grant.user) | OIDC_SCOPES
-            if not asked <= allowed:
+            if not wanted <= allowed:
                 raise SignInRefused(65001, client_id=application.client_id, name=application.name)
-            scopes = asked | (grant.scopes & OIDC_SCOPES)
+            scopes = wanted | (grant.scopes & OIDC_SCOPES)
         if self.switches.strict_refresh_rotation:
             grant.spent = True
         return self._tokens(
-            request, application, grant.user, scopes, form, refreshable=grant.scopes | scopes, parent=grant
+            request,
+            application,
+            grant.user,
+            scopes,
+            form,
+            asked=asked,
+            refreshable=grant.scopes | scopes,
+            parent=grant,
         )
 
     def _for_drive(self, application: Application, grant: RefreshGrant, audience: str, scope: str) -> Json:
@@ -220,7 +240,8 @@ class TokenEndpoint:
     def _from_device(self, request: Request, authority: Authority, application: Application, form: Form) -> Json:
         grant = self.devices.redeem(application, _required(form, "device_code"))
         assert grant.user is not None
-        return self._tokens(request, application, grant.user, grant.scopes, form, refreshable=grant.scopes)
+        scopes = grant.scopes
+        return self._tokens(request, application, grant.user, scopes, form, asked=grant.asked, refreshable=scopes)
 
     def _from_password(self, request: Request, authority: Authority, application: Application, form: Form) -> Json:
         if authority.name in ("common", "consumers"):
@@ -235,7 +256,7 @@ class TokenEndpoint:
         scopes = parse_scopes(_required(form, "scope"), application)
         if not scopes - OIDC_SCOPES <= self.directory.consented(application.client_id, user):
             raise SignInRefused(65001, client_id=application.client_id, name=application.name)
-        return self._tokens(request, application, user, scopes, form, refreshable=scopes)
+        return self._tokens(request, application, user, scopes, form, asked=form["scope"], refreshable=scopes)
 
     def _tokens(
         self,
@@ -245,19 +266,22 @@ class TokenEndpoint:
         scopes: frozenset[str],
         form: Form,
         *,
+        asked: str,
         refreshable: frozenset[str],
         nonce: str | None = None,
         parent: RefreshGrant | None = None,
         spa: bool = False,
         capable: bool = False,
     ) -> Json:
+        check_reach(user, scopes)
+        audience = audience_of(asked, scopes)
+        granted = of_audience(scopes, audience)
         token, life = self.issuer.access_token(
-            user, application, user.tenant.id, scopes, capable=capable or is_capable(form)
+            user, application, user.tenant.id, granted, capable=capable or is_capable(form), audience=audience
         )
         body: dict[str, Json] = {
             "token_type": "Bearer",
-            # The refresh right itself is never echoed; what was granted is.
-            "scope": " ".join(sorted(scopes - {"offline_access"})),
+            "scope": echo(granted, asked),
             "expires_in": life,
             "ext_expires_in": life,
             "access_token": token,
@@ -292,7 +316,7 @@ def _drive_host(user: User, scope: str) -> str | None:
     """
     if user.personal:
         return "https://onedrive.live.com" if scope in {"OneDrive.ReadOnly", "OneDrive.ReadWrite"} else None
-    host = f"https://{user.tenant.label}-my.sharepoint.example"
+    host = user.tenant.drives_origin
     return host if scope == f"{host}/.default" else None
 
 

@@ -81,6 +81,8 @@ class CodeGrant:
     redirect_uri: str
     authority: str
     scopes: frozenset[str]
+    # The scopes as the application wrote them.
+    asked: str
     challenge: str | None
     challenge_method: str
     nonce: str | None

@@ -194,12 +194,27 @@ async def test_an_id_token_may_come_with_the_code(caller: Caller) -> None:
     url = f"{caller.facts['login_url']}/common/oauth2/v2.0/authorize"
     async with caller.session.get(url, params=query, allow_redirects=False) as response:
         back = dict(parse_qsl(urlsplit(response.headers["Location"]).fragment))
-    assert jwt.decode(back["id_token"], options={"verify_signature": False})["nonce"] == "n"
+    claims = jwt.decode(back["id_token"], options={"verify_signature": False})
+    assert claims["nonce"] == "n"
+    # OpenID Connect Core, section 3.3.2.11: whoever exchanges the code on its way is found out.
+    assert claims["c_hash"] == base64url(hashlib.sha256(back["code"].encode()).digest()[:16])
     async with caller.session.get(url, params=query | {"response_mode": "form_post"}) as response:
         page = await response.text()
     assert re.search(r'name="code" value="[^"]+"', page)
     async with caller.session.get(url, params=query | {"response_mode": "query"}, allow_redirects=False) as response:
         assert "error=invalid_request" in response.headers["Location"]
+
+
+async def test_every_advertised_response_type_is_taken(caller: Caller) -> None:
+    async with caller.session.get(f"{caller.facts['login_url']}/common/.well-known/openid-configuration") as response:
+        advertised = (await response.json())["response_types_supported"]
+    for kinds in advertised:
+        url = f"{caller.facts['login_url']}/common/oauth2/v2.0/authorize"
+        query = {"client_id": caller.facts["client_id"], "redirect_uri": REDIRECT, "scope": "openid", "nonce": "n"}
+        given = query | {"response_type": kinds, "sandbox_consent": "auto", "response_mode": "fragment"}
+        async with caller.session.get(url, params=given, allow_redirects=False) as response:
+            back = dict(parse_qsl(urlsplit(response.headers["Location"]).fragment))
+        assert set(kinds.split()) <= back.keys(), back
 
 
 async def test_keys_change_without_notice(caller: Caller) -> None:

@@ -17,13 +17,13 @@ from msgraph_sandbox.identity.claims import is_capable
 from msgraph_sandbox.identity.directory import Application, Directory, User
 from msgraph_sandbox.identity.refusals import SignInRefused
 from msgraph_sandbox.identity.scopes import ADMIN_ONLY, check_reach, parse_scopes
-from msgraph_sandbox.identity.tokens import CodeGrant, Issuer, base64url, opaque
+from msgraph_sandbox.identity.tokens import CodeGrant, Issuer, base64url, half_hash, opaque
 from msgraph_sandbox.switches import Switches
 
 SESSION_COOKIE = "ESTSAUTH"
 # What a person can settle by signing in again; every other obstacle stops them.
 _SETTLED_BY_SIGN_IN = (50072, 50074, 50076, 50078, 50079, 70043)
-_RESPONSE_TYPES = ("code", "id_token", "code id_token")
+RESPONSE_TYPES = ("code", "id_token", "code id_token")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ class Authorize:
         self, given: Mapping[str, str], query: str, authority: Authority, application: Application, redirect_uri: str
     ) -> Question:
         kinds = frozenset(_required(given, "response_type").split())
-        if " ".join(sorted(kinds)) not in _RESPONSE_TYPES:
+        if " ".join(sorted(kinds)) not in RESPONSE_TYPES:
             raise SignInRefused(90023, error="unsupported_response_type", detail="Unsupported 'response_type' value.")
         scopes = parse_scopes(_required(given, "scope"), application)
         mode = _response_mode(given, kinds)
@@ -263,7 +263,10 @@ class Authorize:
             answer["code"] = self.issuer.code(grant)
         if "id_token" in question.response_type:
             scopes, nonce = question.scopes, question.nonce
-            answer["id_token"] = self.issuer.id_token(user, question.application, scopes, nonce, request.origin)
+            bound = {"c_hash": half_hash(answer["code"])} if "code" in answer else {}
+            answer["id_token"] = self.issuer.id_token(
+                user, question.application, scopes, nonce, request.origin, **bound
+            )
         if question.client_info:
             answer["client_info"] = client_info(user)
         if question.state is not None:

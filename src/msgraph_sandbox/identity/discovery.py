@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgraph_sandbox.http import Json, Request, Response, json_response
 from msgraph_sandbox.identity.authority import Authority
+from msgraph_sandbox.identity.authorize import RESPONSE_TYPES
 from msgraph_sandbox.identity.tokens import Issuer
 
 _CLAIMS = (
@@ -24,7 +25,7 @@ def openid_configuration(request: Request, authority: Authority, graph_origin: s
             "response_modes_supported": ["query", "fragment", "form_post"],
             "subject_types_supported": ["pairwise"],
             "id_token_signing_alg_values_supported": ["RS256"],
-            "response_types_supported": ["code", "id_token", "code id_token", "id_token token"],
+            "response_types_supported": list(RESPONSE_TYPES),
             "scopes_supported": ["openid", "profile", "email", "offline_access"],
             "issuer": f"{here}/{authority.issuer_tenant}/v2.0",
             "request_uri_parameter_supported": False,

@@ -135,6 +135,11 @@ def challenge_of(verifier: str, method: str) -> str:
     return verifier if method == "plain" else base64url(hashlib.sha256(verifier.encode()).digest())
 
 
+def half_hash(code: str) -> str:
+    """Return the `c_hash` of a code, which binds it to the ID token beside it (OpenID Connect Core §3.3.2.11)."""
+    return base64url(hashlib.sha256(code.encode()).digest()[:16])
+
+
 def _authenticated_by(application: Application) -> str:
     """Return `appidacr`: 0 for a public client, 1 for a secret, 2 for a certificate."""
     if application.public:

@@ -124,6 +124,90 @@ async def test_a_revoked_refresh_token_says_since_when(caller: Caller, personal:
     assert "AADSTS" not in answer["error_description"]
 
 
+@pytest.mark.parametrize("email", ["ada@contoso.example", "mary@outlook.example"])
+async def test_a_new_password_ends_the_refresh_tokens_of_public_clients_only(caller: Caller, email: str) -> None:
+    path, public = f"/users/{email}", caller.facts["public_client_id"]
+    old = await caller.control("POST", f"{path}/tokens", json={"client_id": public})
+    confidential = await caller.control("POST", f"{path}/tokens", json={})
+    await caller.control("PATCH", path, json={"password": "An0ther!"})
+    form = {"grant_type": "refresh_token", "refresh_token": old["refresh_token"]}
+    refused = await caller.token_call(400, **form, client_id=public, client_secret="")
+    assert refused["error_codes"] == [50173 if email.endswith("contoso.example") else 70000]
+    await caller.token_call(**(form | {"refresh_token": confidential["refresh_token"]}))
+    fresh = await caller.control("POST", f"{path}/tokens", json={"client_id": public})
+    form["refresh_token"] = fresh["refresh_token"]
+    await caller.token_call(**form, client_id=public, client_secret="")
+
+
+async def test_a_user_may_revoke_their_own_sessions(caller: Caller, personal: Caller) -> None:
+    await caller.graph("POST", "/me/revokeSignInSessions")
+    form = {"grant_type": "refresh_token", "refresh_token": caller.user["refresh_token"]}
+    assert (await caller.token_call(400, **form))["error_codes"] == [50173]
+    await caller.graph("GET", "/me")
+    await personal.graph("POST", "/me/revokeSignInSessions", 400)
+    await personal.token_call(grant_type="refresh_token", refresh_token=personal.user["refresh_token"])
+
+
+async def test_who_signs_out_is_asked_again(caller: Caller) -> None:
+    login, query = (
+        f"{caller.facts['login_url']}/common/oauth2/v2.0",
+        {
+            "client_id": caller.facts["client_id"],
+            "response_type": "code",
+            "redirect_uri": REDIRECT,
+            "scope": "openid",
+        },
+    )
+    signing_in = query | {"sandbox_consent": "auto"}
+    async with caller.session.get(f"{login}/authorize", params=signing_in, allow_redirects=False) as response:
+        headers = {"Cookie": response.headers["Set-Cookie"].partition(";")[0]}
+    async with caller.session.get(f"{login}/logout", headers=headers) as response:
+        assert "You signed out" in await response.text()
+    async with caller.session.get(f"{login}/authorize", params=query, headers=headers) as response:
+        assert 'id="accept"' in await response.text()
+
+
+@pytest.mark.parametrize(
+    ("policy", "uri", "leads_back"),
+    [
+        ("loopback", "http://localhost:3000/bye", True),
+        ("loopback", "https://evil.example/bye", False),
+        ("registered", "http://localhost:3000/bye", False),
+        ("registered", "https://app.example/bye", True),
+    ],
+)
+async def test_signing_out_leads_back_to_the_application_only(
+    caller: Caller, policy: str, uri: str, leads_back: bool
+) -> None:
+    await caller.control("PATCH", "/switches", json={"redirect_uris": policy})
+    app = f"/apps/{caller.facts['client_id']}"
+    await caller.control("PATCH", app, json={"redirect_uris": ["https://app.example/bye"]})
+    query = {"post_logout_redirect_uri": uri, "state": "a state"}
+    url = f"{caller.facts['login_url']}/common/oauth2/v2.0/logout"
+    async with caller.session.get(url, params=query, allow_redirects=False) as response:
+        assert response.headers.get("Location") == (f"{uri}?state=a+state" if leads_back else None)
+
+
+@pytest.mark.parametrize(
+    ("uri", "redirected"), [(REDIRECT, False), ("http://localhost:8/cb", True), ("http://localhost/other", False)]
+)
+async def test_registered_redirect_uris_may_be_insisted_on(caller: Caller, uri: str, redirected: bool) -> None:
+    await caller.control("PATCH", "/switches", json={"redirect_uris": "registered"})
+    app = f"/apps/{caller.facts['client_id']}"
+    await caller.control("PATCH", app, json={"redirect_uris": ["http://localhost/cb"]})
+    query = {
+        "client_id": caller.facts["client_id"],
+        "response_type": "code",
+        "redirect_uri": uri,
+        "scope": "openid",
+        "sandbox_consent": "auto",
+    }
+    url = f"{caller.facts['login_url']}/common/oauth2/v2.0/authorize"
+    async with caller.session.get(url, params=query, allow_redirects=False) as response:
+        assert response.headers.get("Location", "").startswith(f"{uri}?code=") == redirected
+        assert redirected or "AADSTS50011" in await response.text()
+
+
 @pytest.mark.parametrize(
     ("changed", "code"),
     [

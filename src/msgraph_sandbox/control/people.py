@@ -60,7 +60,8 @@ async def change_user(world: World, request: Request, name: str) -> Json:
     """Change a user."""
     user = find_user(world, name)
     change = checked(UserChange, await request.json_object())
-    user.password = change.password if change.password is not None else user.password
+    if change.password is not None:
+        user.change_password(change.password, world.clock.now())
     user.disabled = change.disabled if change.disabled is not None else user.disabled
     user.admin = change.admin if change.admin is not None else user.admin
     if change.obstacle is not None:

@@ -232,7 +232,7 @@ class Authorize:
             raise SignInRefused(90094, name=app.name)
         self.directory.consent(app.client_id, user.oid, set(question.scopes))
         answer = self._tokens(request, question, user)
-        return _deliver(question.redirect_uri, question.response_mode, answer, self._open_session(request, user))
+        return deliver(question.redirect_uri, question.response_mode, answer, self._open_session(request, user))
 
     def _check_obstacle(self, question: Question, user: User) -> None:
         facts = {"user": user.email, "name": question.application.name, "client_id": question.application.client_id}
@@ -291,7 +291,7 @@ class Authorize:
         mode = given.get("response_mode", "")
         if mode not in ("query", "fragment", "form_post"):
             mode = "fragment" if "id_token" in given.get("response_type", "").split() else "query"
-        return _deliver(uri, mode, answer, {})
+        return deliver(uri, mode, answer, {})
 
 
 def _required(given: Mapping[str, str], name: str) -> str:
@@ -318,7 +318,8 @@ def _check_id_token(given: Mapping[str, str], application: Application, scopes: 
         raise SignInRefused(900144, field="nonce")
 
 
-def _deliver(uri: str, mode: str, answer: Mapping[str, str], headers: Mapping[str, str]) -> Response:
+def deliver(uri: str, mode: str, answer: Mapping[str, str], headers: Mapping[str, str]) -> Response:
+    """Return what takes a browser to an application's address with `answer`: in its query, its fragment or a form."""
     if mode == "form_post":
         return html_response(pages.form_post(uri, answer), headers=headers)
     parts = urlsplit(uri)

@@ -63,6 +63,8 @@ class User:
     drive_id: str | None = None
     # Refresh tokens issued before this moment are revoked.
     tokens_valid_from: datetime | None = None
+    # Refresh tokens of public clients rest on the password, and end when it changes.
+    password_changed: datetime | None = None
     # Access tokens from before this moment meet a claims challenge, if their client can take one.
     challenged: datetime | None = None
     # What sign-in shall ask beyond a password, as an AADSTS code: 50076 for multi-factor authentication, 53003 for
@@ -73,6 +75,18 @@ class User:
     def personal(self) -> bool:
         """Whether this is a personal Microsoft account."""
         return self.tenant.personal
+
+    def change_password(self, password: str, at: datetime) -> None:
+        """Change the password, on which refresh tokens of public clients from before `at` rested."""
+        self.password, self.password_changed = password, at
+
+    def refreshable_from(self, application: Application) -> datetime | None:
+        """Return the moment before which refresh tokens for `application` are revoked, or None if none are.
+
+        https://learn.microsoft.com/entra/identity-platform/refresh-tokens#token-revocation
+        """
+        moments = (self.tokens_valid_from, self.password_changed if application.public else None)
+        return max((moment for moment in moments if moment is not None), default=None)
 
     def subject(self, client_id: str) -> str:
         """Return `sub`, which differs from application to application (it is *pairwise*)."""

@@ -10,7 +10,7 @@ from msgraph_sandbox.http import BadRequest, Refusal, Request, Response, html_re
 from msgraph_sandbox.identity import discovery, pages
 from msgraph_sandbox.identity.admin import AdminConsent
 from msgraph_sandbox.identity.authority import find_authority
-from msgraph_sandbox.identity.authorize import Authorize
+from msgraph_sandbox.identity.authorize import SESSION_COOKIE, Authorize, deliver
 from msgraph_sandbox.identity.device import DeviceFlow
 from msgraph_sandbox.identity.directory import Directory, User
 from msgraph_sandbox.identity.refusals import SignInRefused
@@ -131,10 +131,11 @@ class SignInService:
         return Operation("token", call, user=user, client_id=client_id, grant_type=form.get("grant_type"))
 
     def _logout(self, request: Request) -> Response:
-        self.sessions.pop(request.cookies.get("ESTSAUTH", ""), None)
-        uri = request.query.get("post_logout_redirect_uri", "")
-        if any(app.redirects_to(uri, any_loopback=True) for app in self.directory.applications.values()):
-            return Response(302, {"Location": uri})
+        self.sessions.pop(request.cookies.get(SESSION_COOKIE, ""), None)
+        uri, loopback = request.query.get("post_logout_redirect_uri", ""), self.switches.redirect_uris == "loopback"
+        if any(app.redirects_to(uri, loopback) for app in self.directory.applications.values()):
+            state = {"state": request.query["state"]} if "state" in request.query else {}
+            return deliver(uri, "query", state, {})
         return html_response(pages.page("Signed out", "<h1>You signed out of your account</h1>"))
 
     async def _unknown(self) -> Response:

@@ -200,7 +200,7 @@ class TokenEndpoint:
         }
 
     def _check_alive(self, grant: RefreshGrant, application: Application) -> None:
-        valid_from, issued = grant.user.tokens_valid_from, _iso7(grant.issued)
+        valid_from, issued = grant.user.refreshable_from(application), _iso7(grant.issued)
         if valid_from is not None and grant.issued < valid_from:
             if grant.user.personal:
                 raise SignInRefused(70000, text=_WITHDRAWN)

@@ -142,12 +142,21 @@ async def test_a_single_page_application_needs_pkce_and_an_origin(caller: Caller
     ) as response:
         code = dict(parse_qsl(urlsplit(response.headers["Location"]).query))["code"]
     form = query | {"grant_type": "authorization_code", "code": code, "code_verifier": "c" * 43, "client_secret": ""}
+    async with caller.session.get(
+        f"{caller.facts['login_url']}/common/oauth2/v2.0/authorize",
+        params=query | {"response_type": "code", "scope": "Files.Read", "sandbox_consent": "auto"},
+        allow_redirects=False,
+    ) as response:
+        bare = dict(parse_qsl(urlsplit(response.headers["Location"]).query))["code"]
     assert (await caller.token_call(400, **form))["error_codes"] == [9002327]
     url = f"{caller.facts['login_url']}/common/oauth2/v2.0/token"
     headers = {"Origin": "https://spa.example"}
     async with caller.session.post(url, data={k: v for k, v in form.items() if v}, headers=headers) as response:
         token = (await response.json())["refresh_token"]
         assert response.headers["Access-Control-Allow-Origin"] == "https://spa.example"
+    unproven = query | {"grant_type": "authorization_code", "code": bare}
+    async with caller.session.post(url, data=unproven, headers=headers) as response:
+        assert (await response.json())["error_codes"] == [9002325]
     await caller.control("POST", "/clock", json={"seconds": 86401})
     refresh = {"grant_type": "refresh_token", "refresh_token": token, "client_id": "other", "client_secret": ""}
     assert (await caller.token_call(400, **refresh))["error_codes"] == [700084]

@@ -96,6 +96,18 @@ async def test_client_credentials_speak_for_the_application_in_one_tenant(caller
     await caller.graph("GET", "/users/linus@fabrikam.example/drive", 404)
 
 
+async def test_a_password_is_redeemed_where_its_user_has_consented(caller: Caller) -> None:
+    public = caller.facts["public_client_id"]
+    await caller.authorize(client_id=public, scope="Files.Read", login_hint="grace@contoso.example")
+    form: dict[str, Any] = {"client_id": public, "client_secret": "", "grant_type": "password"}
+    form |= {"username": "Grace@Contoso.example", "password": "Pa55word!", "scope": "Files.Read openid offline_access"}
+    for tenant in ("organizations", "contoso.example"):
+        tokens = await caller.token_call(tenant=tenant, **form)
+        assert {"id_token", "refresh_token"} < tokens.keys()
+        caller.token = tokens["access_token"]
+        assert (await caller.graph("GET", "/me/drive"))["owner"]["user"]["email"] == "grace@contoso.example"
+
+
 async def test_the_client_may_authenticate_with_http_basic(caller: Caller) -> None:
     pair = urlencode([(caller.facts["client_id"], caller.facts["client_secret"])]).replace("=", ":", 1)
     headers = {"Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}

@@ -109,6 +109,21 @@ async def _fragment(session: aiohttp.ClientSession, url: str, whole: bytes, firs
         assert response.status == status, await response.text()
 
 
+async def test_a_token_for_another_host_does_not_become_one_for_graph(
+    tmp_path: Path, session: aiohttp.ClientSession
+) -> None:
+    async with Sandbox(data=tmp_path) as first:
+        ada = Caller(session, first.announcement)
+        form = {"grant_type": "refresh_token", "refresh_token": ada.user["refresh_token"]}
+        given: dict[str, Any] = form | {"scope": "https://contoso-my.sharepoint.example/.default"}
+        ada.token = (await ada.token_call(**given))["access_token"]
+        await ada.graph("GET", "/me/drive", 401)
+    async with Sandbox(data=tmp_path) as second:
+        ada.facts = second.announcement
+        refused = await ada.graph("GET", "/me/drive", 401)
+        assert "Invalid audience" in refused["error"]["message"]
+
+
 async def test_a_subscription_outlives_the_process(
     tmp_path: Path, session: aiohttp.ClientSession, receiver: Receiver
 ) -> None:

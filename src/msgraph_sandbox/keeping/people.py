@@ -64,7 +64,7 @@ def access_row(grant: AccessGrant) -> Json:
     who = grant.user.oid if grant.user else None
     rights = [grant.tenant_id, sorted(grant.scopes), sorted(grant.roles)]
     times = [grant.issued.isoformat(), grant.expires.isoformat()]
-    return ["access", who, grant.application.client_id, *rights, *times, grant.capable]
+    return ["access", who, grant.application.client_id, *rights, *times, grant.capable, grant.audience]
 
 
 def remember(issuer: Issuer, directory: Directory, token: str, row: Json) -> None:
@@ -77,10 +77,10 @@ def remember(issuer: Issuer, directory: Directory, token: str, row: Json) -> Non
         scopes, issued, expires, spa, spent = rest
         issuer.refresh[token] = RefreshGrant(user, client_id, frozenset(scopes), *_times(issued, expires), spa, spent)
     elif kind == "access":
-        tenant, scopes, roles, issued, expires, capable = rest
+        tenant, scopes, roles, issued, expires, *kind_of = rest  # what was saved by an older sandbox has no audience
         rights, times = (frozenset(scopes), frozenset(roles)), _times(issued, expires)
         if times[1] > issuer.clock.now() - REMEMBERED:
-            issuer.access[token] = AccessGrant(user, application, tenant, *rights, *times, capable)
+            issuer.access[token] = AccessGrant(user, application, tenant, *rights, *times, *kind_of)
 
 
 def _times(issued: str, expires: str) -> tuple[datetime, datetime]:

@@ -7,7 +7,7 @@ integration's own client of the API, a `Client`, which is made anew for each cal
 
 from landbridge.files import Contents, File, Piece
 from landbridge.kit.actions import Action, Actions, action
-from landbridge.kit.client import Client
+from landbridge.kit.client import Client, Start
 from landbridge.kit.forms import Given, Result, Wait
 from landbridge.kit.steps import Checkpoint, Context, Workbench
 from landbridge.outbound import Answer, Stream
@@ -24,6 +24,7 @@ __all__ = [
     "Given",
     "Piece",
     "Result",
+    "Start",
     "Stream",
     "Wait",
     "Workbench",

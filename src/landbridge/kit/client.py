@@ -3,10 +3,12 @@
 import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, TypedDict, TypeVar, Unpack
+from typing import Any, Final, TypedDict, TypeVar, Unpack
 
 from multidict import CIMultiDict
+from pydantic import JsonValue
 
 from landbridge.errors import (
     ActionRefused,
@@ -51,7 +53,22 @@ class Sending(TypedDict, total=False):
     """Whether twice is the same as once. If it is not said, the method tells."""
 
 
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a step wrote down before it did, for the first time, what must not be done twice."""
+
+    at: datetime
+    """When that was, in whole seconds."""
+
+    noted: Any  # Any: JSON, as it was noted
+    """What was there already, which no try of the step has made."""
+
+
 _ResultT = TypeVar("_ResultT", bound=Result)
+
+
+async def _nothing() -> JsonValue:
+    return None
 
 
 class Client:
@@ -132,41 +149,43 @@ class Client:
     async def once(
         self,
         model: type[_ResultT],
-        do: Callable[[datetime], Awaitable[_ResultT]],
-        find: Callable[[datetime], Awaitable[_ResultT | None]],
+        do: Callable[[Start], Awaitable[_ResultT]],
+        find: Callable[[Start], Awaitable[_ResultT | None]],
+        note: Callable[[], Awaitable[JsonValue]] = _nothing,
     ) -> _ResultT:
         """Return what came of something that must not be done twice, whichever try and process did it.
 
-        `do` gets the instant at which the step began, in whole seconds, and marks with it what it makes; `find` looks
-        for what a try made whose answer was lost. Raises what they raise.
+        `note` says what is there before the first try; `do` may mark what it makes with the instant of the start;
+        `find` looks for what a try made whose answer was lost, and takes nothing for it that was noted. Raises what
+        they raise.
         """
         checkpoint = self.context.checkpoint
         state = await checkpoint.read()
         if state and "result" in state:
             return model.model_validate(state["result"])
         if state:
-            began = datetime.fromisoformat(state["began"])
-            found = await find(began)
+            start = Start(datetime.fromisoformat(state["began"]), state["noted"])
+            found = await find(start)
         else:
-            began, found = self.context.clock.now().replace(microsecond=0), None
-            await checkpoint.write({"began": began.isoformat()})
-        result = found or await self._done_or_found(do, find, began)
+            start, found = Start(self.context.clock.now().replace(microsecond=0), await note()), None
+            await checkpoint.write({"began": start.at.isoformat(), "noted": start.noted})
+        result = found or await self._done_or_found(do, find, start)
         await checkpoint.write({"result": result.as_json()})
         return result
 
     async def _done_or_found(
         self,
-        do: Callable[[datetime], Awaitable[_ResultT]],
-        find: Callable[[datetime], Awaitable[_ResultT | None]],
-        began: datetime,
+        do: Callable[[Start], Awaitable[_ResultT]],
+        find: Callable[[Start], Awaitable[_ResultT | None]],
+        start: Start,
     ) -> _ResultT:
         try:
-            return await do(began)
+            return await do(start)
         except (ActionRefused, CallerMistake, ProviderBusy):
             await self.context.checkpoint.clear()  # nothing was done
             raise
         except ProviderFailed:
-            if found := await find(began):
+            if found := await find(start):
                 return found
             raise
 

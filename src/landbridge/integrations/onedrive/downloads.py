@@ -4,6 +4,7 @@ The checkpoint says which pieces of a large file are safe: another process goes 
 """
 
 import contextlib
+import re
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -12,8 +13,12 @@ from landbridge.errors import ContentsDamaged, ItemChanged, ProviderTimedOut, Pr
 from landbridge.integrations.onedrive.graph import Graph, Place
 from landbridge.integrations.onedrive.hashes import QuickXorHash
 from landbridge.integrations.onedrive.models.items import DriveItem
-from landbridge.integrations.onedrive.transfers import has_contents
+from landbridge.integrations.onedrive.traces import has_contents
 from landbridge.kit import File, Piece, Stream
+
+_CONVERTED = re.compile(r"\.hei[cf]$", re.IGNORECASE)
+"""Photos that OneDrive gives in another form than the one whose size and digest it tells.
+https://github.com/OneDrive/onedrive-api-docs/issues/1723"""
 
 
 async def fetched(graph: Graph, place: Place, item: DriveItem) -> File:
@@ -97,7 +102,7 @@ class Download:
                 self.stream.close()
             got = self._hash.length
             self.stream, self.skip = await _continued(self.graph, self.place, self.item, got, self.tag)
-        if not has_contents(self.item, self._hash, self.item.name or ""):
+        if not (has_contents(self.item, self._hash) or _CONVERTED.search(self.item.name or "")):
             await _must_be_unchanged(self.graph, self.place, self.item)
             raise ContentsDamaged(f"“{self.item.name}” came with other contents than OneDrive has.")
 

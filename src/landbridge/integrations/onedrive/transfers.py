@@ -6,25 +6,27 @@ https://learn.microsoft.com/graph/api/driveitem-createuploadsession
 """
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import timedelta
+from typing import Any, Self
+
+from pydantic import JsonValue
 
 from landbridge.errors import (
+    ActionRefused,
     ContentsDamaged,
-    ItemNotFound,
     ProviderBusy,
     ProviderFailed,
     ProviderTimedOut,
     ProviderUnreachable,
 )
-from landbridge.integrations.onedrive.graph import Graph, Place
+from landbridge.integrations.onedrive.graph import Graph, Place, place_by_id
 from landbridge.integrations.onedrive.hashes import QuickXorHash
 from landbridge.integrations.onedrive.models.items import DriveItem
 from landbridge.integrations.onedrive.models.places import Conflict
-from landbridge.integrations.onedrive.names import encoded
-from landbridge.kit import Answer, Contents, File
+from landbridge.integrations.onedrive.traces import Noted, called, has_contents, is_fresh, mark, noted, written
+from landbridge.kit import Answer, Contents, File, Wait
 
 FRAGMENT = 10 << 20
 """Bytes of one fragment: a multiple of 320 KiB, as Graph demands of all but the last one."""
@@ -34,32 +36,96 @@ SIMPLE_UPLOAD = 10 << 20
 
 _MOST_TRIES = 8
 _COME_BACK = timedelta(seconds=30)
-_CLOCKS_DIFFER = timedelta(minutes=5)
 _GONE = frozenset({401, 403, 404, 410})
 _PASSING = frozenset({429, 500, 502, 503, 504, 509})
 _REWRITTEN = re.compile(
     r"\.(docx?|dotx?|docm|xlsx?|xlsm|xltx|xlsb|pptx?|pptm|potx|ppsx|vsdx?|one|msg|html?|aspx|mht|pdf|jpe?g|png|tiff?|heic)$",
     re.IGNORECASE,
 )
-"""Files that SharePoint writes its own properties into, and photos that personal drives convert: they differ from what
-was sent in size and digest, and are whole all the same."""
+"""Files that SharePoint writes its own properties into: on work drives they may differ from what was sent in size and
+digest, and are whole all the same."""
+
+
+async def saved(
+    graph: Graph, file: File, place: Callable[[], Awaitable[Place]], conflict: Conflict, times: dict[str, str]
+) -> DriveItem | Wait:
+    """Save a file in one request, or in a session if need be, going on where an earlier try ended.
+
+    `place`, which is asked for once, is a name in a folder, or a file that is there and is to be replaced.
+    """
+    state = await graph.context.checkpoint.read() or {}
+    if "result" in state:
+        return DriveItem.model_validate(state["result"])
+    if "uploadUrl" in state:
+        return await _in_fragments(Upload.resumed(graph, file, conflict, state))
+    upload = Upload(graph, await place(), file, graph.context.files.open(file), conflict, times)
+    if upload.needs_session:
+        return await _in_fragments(await upload.begun())
+    if conflict == "replace":
+        return await upload.at_once()
+    return await graph.once(
+        DriveItem,
+        lambda _: upload.at_once(),
+        lambda start: upload.find(start.noted),
+        lambda: noted(graph, upload.place, conflict),
+    )
+
+
+async def _in_fragments(upload: "Upload") -> DriveItem | Wait:
+    """Return the saved file, or when to come back; its checkpoint says how far it is by then."""
+    graph = upload.graph
+    try:
+        item = await upload.in_fragments()
+    except ProviderBusy as busy:
+        if upload.url is None or busy.retry_after is None:
+            raise
+        return Wait(graph.context.clock.now() + busy.retry_after, None)
+    except ActionRefused:
+        await graph.context.checkpoint.clear()
+        raise
+    await graph.context.checkpoint.write({"result": item.as_json()})
+    return item
 
 
 @dataclass
 class Upload:
-    """A file that is being saved: as `name` in `folder`, a place by id."""
+    """A file that is being saved. `there` is what its name led to before the first try."""
 
     graph: Graph
-    folder: Place
-    name: str
+    place: Place
     file: File
     contents: Contents
     conflict: Conflict
-    began: datetime
     times: dict[str, str] = field(default_factory=dict)
+    there: Noted = field(default_factory=dict)
     url: str | None = None
     _hash: QuickXorHash = field(default_factory=QuickXorHash)
     _tries: int = 0
+
+    @classmethod
+    def resumed(cls, graph: Graph, file: File, conflict: Conflict, state: dict[str, Any]) -> Self:  # Any: JSON
+        """Return the upload whose session an earlier try has opened."""
+        drive, start, names = state["place"]
+        place, contents = Place(drive, start, tuple(names)), graph.context.files.open(file)
+        return cls(graph, place, file, contents, conflict, state["times"], state["there"], state["uploadUrl"])
+
+    async def begun(self) -> Self:
+        """Note what is there before anything is sent, and return the upload."""
+        if self._needs_mark:
+            began = self.graph.context.clock.now().replace(microsecond=0)
+            self.times = {"createdDateTime": written(mark(self.graph, began)), **self.times}
+        self.there = await noted(self.graph, self.place, self.conflict)
+        return self
+
+    @property
+    def needs_session(self) -> bool:
+        """Whether one request is not enough: it would be too large, or keep no times."""
+        return self.contents.size > SIMPLE_UPLOAD or (self.contents.size > 0 and (bool(self.times) or self._needs_mark))
+
+    @property
+    def _needs_mark(self) -> bool:
+        """Whether the file, which must be saved once, may not be known by its contents."""
+        return self.conflict != "replace" and _REWRITTEN.search(self.place.names[-1]) is not None
 
     async def at_once(self) -> DriveItem:
         """Send the file in one request."""
@@ -70,16 +136,12 @@ class Upload:
 
         answer = await self.graph.call(
             "PUT",
-            f"{self._place / 'content'}?@microsoft.graph.conflictBehavior={self.conflict}",
+            f"{self.place / 'content'}?@microsoft.graph.conflictBehavior={self.conflict}",
             headers={"Content-Type": self.file.mime_type, "Content-Length": str(self.contents.size)},
             body=body if self.contents.size else b"",
             repeatable=self.conflict == "replace",
         )
-        item = await self._verified(answer)
-        if self.times and not self.contents.size:  # an empty file has no session that would keep its times
-            kept = await self.graph.call("PATCH", f"{self.folder.drive}/items/{encoded(item.id)}", json=self._info())
-            item = DriveItem.model_validate(kept.json())
-        return item
+        return await self._timed(await self._verified(answer))
 
     async def in_fragments(self) -> DriveItem:
         """Send the file in fragments, from where the session at `url` is, or a new one.
@@ -89,7 +151,7 @@ class Upload:
         offset = await self._offset() if self.url else await self._open()
         while True:
             if offset is None:  # the session is over: because all is done, or because it expired
-                if item := await self.find(since=self.began):
+                if item := await self.find(self.there):
                     return item
                 offset = await self._open()
             answer = await self._send(offset)
@@ -102,63 +164,50 @@ class Upload:
             else:
                 offset = await self._after_trouble(answer)
 
-    async def find(self, *, since: datetime) -> DriveItem | None:
-        """Return the file if an earlier try saved it since then whose answer was lost, or None.
+    async def find(self, there: Noted) -> DriveItem | None:
+        """Return the file if an earlier try saved it whose answer was lost, or None.
 
-        It is known by folder, name and contents; unless it was to replace another, also by being newer than the step.
+        It is none of what was there before the first try, and has the contents that were sent. SharePoint may have
+        rewritten them; then it bears the time of creation that only a session gives it.
         """
         await self._hash_up_to(self.contents.size)
-        async for item in self._candidates():
-            created = item.created_date_time
-            is_new = created is not None and created >= since - _CLOCKS_DIFFER
-            if item.file is not None and (is_new or self.conflict == "replace") and self._is_whole(item):
-                return item
+        async for item in called(self.graph, self.place, self.conflict):
+            is_ours = has_contents(item, self._hash) or (_may_be_rewritten(item) and self._is_marked(item))
+            if item.file is not None and is_ours and is_fresh(item, there, self.conflict):
+                return await self._timed(item)
         return None
 
-    @property
-    def _place(self) -> Place:
-        return self.folder.child(self.name)
+    def _is_marked(self, item: DriveItem) -> bool:
+        created = item.file_system_info.created_date_time if item.file_system_info else None
+        return created is not None and written(created) == self.times.get("createdDateTime")
 
-    async def _candidates(self) -> AsyncIterator[DriveItem]:
-        if self.conflict != "rename":
-            try:
-                yield await self.graph.item(self._place)
-            except ItemNotFound:
-                return
-            return
-        stem, dot, extension = self.name.rpartition(".")
-        ours = re.compile(re.escape(stem or self.name) + r"( \d+)?" + re.escape(dot + extension if stem else ""), re.I)
-        async for page in self.graph.pages(f"{self.folder / 'children'}?$top=999"):
-            for said in page["value"]:
-                if ours.fullmatch(str(said.get("name"))):
-                    yield DriveItem.model_validate(said)
+    async def _timed(self, item: DriveItem) -> DriveItem:
+        """Return the saved file with its times, which an empty one has had no session to bring."""
+        if self.contents.size or not self.times:
+            return item
+        path = place_by_id(item, self.place.drive).path
+        return DriveItem.model_validate(
+            (await self.graph.call("PATCH", path, json={"fileSystemInfo": self.times}, repeatable=True)).json()
+        )
 
     async def _open(self) -> int:
         """Begin a session, write its URL down before anything is sent, and return where it begins."""
         item: dict[str, Any] = {
             "@microsoft.graph.conflictBehavior": self.conflict,
-            "name": self.name,
             "fileSize": self.contents.size,
         }
+        if self.place.names:
+            item["name"] = self.place.names[-1]
         if self.times:
-            item |= self._info()
+            item["fileSystemInfo"] = self.times
         self._count_try()
-        answer = await self.graph.call(
-            "POST", self._place / "createUploadSession", json={"item": item}, repeatable=True
-        )
+        answer = await self.graph.call("POST", self.place / "createUploadSession", json={"item": item}, repeatable=True)
         self.url = str(answer.json()["uploadUrl"])
+        place: list[JsonValue] = [self.place.drive, self.place.start, list(self.place.names)]
         await self.graph.context.checkpoint.write(
-            {
-                "began": self.began.isoformat(),
-                "uploadUrl": self.url,
-                "drive": self.folder.drive,
-                "folder": self.folder.start,
-            }
+            {"place": place, "times": {**self.times}, "there": self.there, "uploadUrl": self.url}
         )
         return 0
-
-    def _info(self) -> dict[str, Any]:
-        return {"fileSystemInfo": self.times}
 
     async def _offset(self) -> int | None:
         """Return how many bytes the session has, or None if it is over."""
@@ -231,19 +280,15 @@ class Upload:
     async def _verified(self, answer: Answer) -> DriveItem:
         item = DriveItem.model_validate(answer.json())
         await self._hash_up_to(self.contents.size)
-        if not self._is_whole(item):
+        if not (has_contents(item, self._hash) or _may_be_rewritten(item)):
             raise ContentsDamaged(f"OneDrive stored “{item.name}” with other contents than were sent.")
         return item
 
-    def _is_whole(self, item: DriveItem) -> bool:
-        return has_contents(item, self._hash, self.name)
 
-
-def has_contents(item: DriveItem, hashed: QuickXorHash, name: str) -> bool:
-    """Return whether an item has the contents that were hashed, as far as its drive keeps contents as they are."""
-    digest = item.file.hashes.quick_xor_hash if item.file and item.file.hashes else None
-    is_same = digest == hashed.digest() if digest is not None and hashed.length else item.size == hashed.length
-    return is_same or _REWRITTEN.search(name) is not None
+def _may_be_rewritten(item: DriveItem) -> bool:
+    """Tell whether an item may have other contents than were sent, and be whole: SharePoint is behind work drives."""
+    of = item.parent_reference
+    return (of is None or of.drive_type != "personal") and _REWRITTEN.search(item.name or "") is not None
 
 
 def _next_offset(answer: Answer, otherwise: int) -> int:

@@ -2,12 +2,11 @@
 
 import contextlib
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
-from uuid import UUID
 
-from landbridge.errors import ActionRefused, InvalidRequest, ItemNotFound, NotOffered, OutcomeUnknown, ProviderBusy
+from landbridge.errors import InvalidRequest, ItemNotFound, NotOffered, OutcomeUnknown
 from landbridge.integrations.onedrive.downloads import fetched
 from landbridge.integrations.onedrive.graph import (
     FULL_PAGE,
@@ -32,8 +31,9 @@ from landbridge.integrations.onedrive.models.items import Deleted, DriveItem, Fe
 from landbridge.integrations.onedrive.models.places import TheFile
 from landbridge.integrations.onedrive.models.requests import OneDriveRequest, Paging, RequestAnswer
 from landbridge.integrations.onedrive.names import check_name
-from landbridge.integrations.onedrive.transfers import SIMPLE_UPLOAD, Upload
-from landbridge.kit import Stream, Wait, action
+from landbridge.integrations.onedrive.traces import mark, written
+from landbridge.integrations.onedrive.transfers import saved
+from landbridge.kit import Start, Stream, Wait, action
 
 _SETTLED_BY_US = frozenset({"authorization", "host", "connection", "content-length", "transfer-encoding", "user-agent"})
 
@@ -49,29 +49,13 @@ async def save_file(graph: Graph, given: SaveFile) -> DriveItem | Wait:
 
 
 async def save(graph: Graph, given: SaveFile) -> DriveItem | Wait:
-    """Save a file in one request, or in fragments if it is large, going on where an earlier try ended."""
+    """Save a file as a form says."""
     name = check_name(given.name or given.file.name)
-    contents = graph.context.files.open(given.file)
-    times = given.times()
-    state = await graph.context.checkpoint.read() or {}
-    if "result" in state:
-        return DriveItem.model_validate(state["result"])
-    upload = Upload(
-        graph=graph,
-        folder=Place(state["drive"], state["folder"]) if "folder" in state else await graph.folder(given),
-        name=name,
-        file=given.file,
-        contents=contents,
-        conflict=given.conflict_behavior,
-        began=datetime.fromisoformat(state["began"]) if state else graph.context.clock.now(),
-        times=times,
-        url=state.get("uploadUrl"),
-    )
-    if contents.size > SIMPLE_UPLOAD or (times and contents.size):
-        return await _in_fragments(graph, upload)
-    if given.conflict_behavior == "replace":
-        return await upload.at_once()
-    return await graph.once(DriveItem, lambda _: upload.at_once(), lambda began: upload.find(since=began))
+
+    async def place() -> Place:
+        return (await graph.folder(given)).child(name)
+
+    return await saved(graph, given.file, place, given.conflict_behavior, given.times())
 
 
 @action(scopes={"Files.Read"}, repeatable=True, effect="reads")
@@ -120,29 +104,31 @@ async def create_folder(graph: Graph, given: CreateFolder) -> DriveItem:
     """
     name = check_name(given.name)
     folder = await graph.folder(given)
-    before = timedelta(seconds=1 + UUID(graph.context.checkpoint.id).int % 60)
 
     async def create(began: datetime) -> DriveItem:
         asked = {
             "name": name,
             "folder": {},
-            "fileSystemInfo": {"createdDateTime": _written(began - before), "lastModifiedDateTime": _written(began)},
+            "fileSystemInfo": {
+                "createdDateTime": written(mark(graph, began)),
+                "lastModifiedDateTime": written(began),
+            },
             "@microsoft.graph.conflictBehavior": given.conflict_behavior,
         }
         answer = await graph.call("POST", folder / "children", json=asked)
         return DriveItem.model_validate(answer.json())
 
-    async def find(began: datetime) -> DriveItem | None:
+    async def find(start: Start) -> DriveItem | None:
         """Return the folder that bears this step's mark."""
         async for page in graph.pages(f"{folder / 'children'}?$top={FULL_PAGE}"):
             for item in map(DriveItem.model_validate, page["value"]):
-                if _is_marked(item, name, began - before):
+                if _is_marked(item, name, mark(graph, start.at)):
                     return item
         return None
 
     if given.conflict_behavior == "replace":
         return await create(graph.context.clock.now().replace(microsecond=0))
-    return await graph.once(DriveItem, create, find)
+    return await graph.once(DriveItem, lambda start: create(start.at), find)
 
 
 @action(scopes={"Files.Read"}, repeatable=True, effect="reads")
@@ -230,7 +216,7 @@ async def onedrive_request(graph: Graph, given: OneDriveRequest) -> RequestAnswe
     if given.method in {"GET", "PUT"}:  # twice is the same as once, for HTTP at least
         return await _asked(graph, given, path, repeatable=True)
 
-    async def look(_: datetime) -> RequestAnswer:
+    async def look(_: Start) -> RequestAnswer:
         if given.method != "DELETE":
             raise OutcomeUnknown(f"A {given.method} to {given.path[:200]} was sent, and no answer came.")
         try:
@@ -258,21 +244,6 @@ async def _asked(graph: Graph, given: OneDriveRequest, path: str, *, repeatable:
         return await _answer(graph, stream)
 
 
-async def _in_fragments(graph: Graph, upload: Upload) -> DriveItem | Wait:
-    """Return the saved file, or when to come back; its checkpoint says how far it is by then."""
-    try:
-        item = await upload.in_fragments()
-    except ProviderBusy as busy:
-        if upload.url is None or busy.retry_after is None:
-            raise
-        return Wait(graph.context.clock.now() + busy.retry_after, None)
-    except ActionRefused:
-        await graph.context.checkpoint.clear()
-        raise
-    await graph.context.checkpoint.write({"result": item.as_json()})
-    return item
-
-
 def _is_marked(item: DriveItem, name: str, created: datetime) -> bool:
     """Tell whether a folder is the one that a step made with these times of its own.
 
@@ -282,10 +253,6 @@ def _is_marked(item: DriveItem, name: str, created: datetime) -> bool:
     info = item.file_system_info
     is_called = item.is_folder and (item.name or "").casefold().startswith(name.casefold())
     return is_called and info is not None and info.created_date_time == created != info.last_modified_date_time
-
-
-def _written(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 async def _following(graph: Graph, path: str, paging: Paging) -> AsyncIterator[Any]:  # Any: another system's JSON

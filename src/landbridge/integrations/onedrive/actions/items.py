@@ -4,6 +4,7 @@ from landbridge.errors import InvalidRequest
 from landbridge.integrations.onedrive.actions.essentials import delete, save
 from landbridge.integrations.onedrive.graph import (
     Graph,
+    Place,
     must_be_file,
     must_be_folder,
     must_be_on_one_drive,
@@ -24,6 +25,7 @@ from landbridge.integrations.onedrive.models.files_or_folders import RenameItem
 from landbridge.integrations.onedrive.models.folders import CreateFolderPath
 from landbridge.integrations.onedrive.models.items import Deleted, DriveItem, Items, Thumbnail
 from landbridge.integrations.onedrive.names import check_name, segments
+from landbridge.integrations.onedrive.transfers import saved
 from landbridge.kit import Wait, action
 
 
@@ -102,17 +104,13 @@ async def update_file(graph: Graph, given: UpdateFile) -> DriveItem | Wait:
 
     It keeps its id, name, place, links and permissions; OneDrive keeps the former contents as an older version.
     """
-    _, item = await graph.find(given.drive_id, given.file_id, given.file_path)
-    must_be_file(item)
-    parent = item.parent_reference
-    form = SaveFile(
-        drive_id=parent.drive_id if parent else given.drive_id,
-        folder_id=parent.id if parent else None,
-        file=given.file,
-        name=item.name,
-        conflict_behavior="replace",
-    )
-    return await save(graph, form)
+
+    async def place() -> Place:
+        place, item = await graph.find(given.drive_id, given.file_id, given.file_path)
+        must_be_file(item)
+        return place
+
+    return await saved(graph, given.file, place, "replace", {})
 
 
 @action(scopes={"Files.ReadWrite"}, repeatable=True, effect="adds")

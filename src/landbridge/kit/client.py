@@ -20,13 +20,16 @@ from landbridge.errors import (
     TokenRenewed,
     TooLarge,
 )
-from landbridge.kit.forms import Result
+from landbridge.kit.forms import Result, Wait
 from landbridge.kit.steps import Context
 from landbridge.outbound import Answer, Stream, retry_after
 from landbridge.proxy import Outgoing
 
 LONGEST_SLEEP: Final = timedelta(seconds=5)
 """How long an action may sleep in all; what takes longer is a `Wait`, or an error that says when to come back."""
+
+LONGEST_STANDSTILL: Final = timedelta(days=1)
+"""How long a step comes back to something that does not get on."""
 
 LARGEST_ANSWER: Final = 32 << 20
 """Bytes of an answer that are read whole; contents are streamed, whatever their size."""
@@ -193,9 +196,15 @@ class Client:
         """Sleep before another try, longer each time or as asked; or return False: it is time to come back later."""
         return await self._slept(_PAUSE * 4 ** (attempt - 1) if asked is None else asked)
 
-    def be_patient_again(self) -> None:
-        """Start the count of `LONGEST_SLEEP` anew, since something was got done."""
-        self._patience = LONGEST_SLEEP
+    def later(self, since: datetime, asked: timedelta) -> Wait | None:
+        """Return when to come back to what has not got on since then: the longer ago, the later, no sooner than asked.
+
+        None is that it has stood still for `LONGEST_STANDSTILL`, and that to come back leads nowhere.
+        """
+        now = self.context.clock.now()
+        if now - since >= LONGEST_STANDSTILL:
+            return None
+        return Wait(now + max(asked, (now - since) / 8), None)
 
     def asked_to_wait(self, answer: Answer | Stream) -> timedelta | None:
         """Return the wait that an answer asks for."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,8 +10,11 @@ from tests.integrations.onedrive.account import Account
 from tests.integrations.onedrive.test_files_and_folders import inline
 from tests.integrations.onedrive.test_transfers import MEBI, a_file, assert_saved_once
 
-from landbridge.errors import ContentsDamaged, LandbridgeError, NameTaken
+from landbridge.errors import ContentsDamaged, LandbridgeError, NameTaken, OutcomeUnknown, ProviderBusy, ProviderFailed
+from landbridge.kit import Wait
 from msgraph_sandbox.drive.library import Library
+from msgraph_sandbox.graph.copies import MonitorService
+from msgraph_sandbox.http import Json, Request, Response, json_response
 
 REWRITTEN = ["a.docx", "a.pdf", "a.png", "a.txt"]
 
@@ -152,3 +156,196 @@ async def test_a_photo_that_onedrive_gives_in_another_form_than_it_tells_is_fetc
     item.blob.hash = account.sandbox.world.library.blobs.of(b"the original").hash
 
     assert (await account.run("get_file", filePath="a.HEIC")).content.size == len(b"converted")
+
+
+# Copies
+
+
+async def test_a_copy_that_was_refused_for_haste_is_not_found_in_what_others_made_since(account: Account) -> None:
+    account.file("a.txt", b"ours", account.folder("Box"))
+    given = {"itemPath": "Box/a.txt", "destinationPath": "/"}
+    account.plant(operation="item.copy", status=429, retry_after=60)
+    with pytest.raises(ProviderBusy):
+        await account.step("it", "copy_item", **given)
+    account.clock.advance(timedelta(seconds=60))
+    theirs = account.file("a.txt", b"ours")
+
+    with pytest.raises(NameTaken):
+        await account.step("it", "copy_item", **given)
+
+    assert account.names().count("a.txt") == 1
+    assert account.drive.child(account.drive.root, "a.txt") is theirs
+
+
+@pytest.mark.parametrize("theirs", [b"others", b"of this length"])
+async def test_a_copy_that_was_never_begun_is_not_found_in_a_file_with_other_contents(
+    account: Account, theirs: bytes
+) -> None:
+    account.file("a.txt", b"of that length", account.folder("Box"))
+    given = {"itemPath": "Box/a.txt", "destinationPath": "/"}
+    account.plant(operation="item.copy", effect="reset")
+    with pytest.raises(ProviderFailed):
+        await account.step("it", "copy_item", **given)
+    account.file("a.txt", theirs)
+
+    with pytest.raises(NameTaken):
+        await account.step("it", "copy_item", **given)
+
+
+@pytest.mark.parametrize("effect", ["reset", "lose"])
+@pytest.mark.parametrize("kind", ["file", "folder"])
+async def test_a_copy_that_is_numbered_is_made_once_whichever_way_its_answer_is_lost(
+    work_account: Account, kind: str, effect: str
+) -> None:
+    account = work_account
+    there = account.file("a.txt", b"a") if kind == "file" else account.folder("a.txt")
+    account.plant(operation="item.copy", effect=effect)
+
+    given = {"itemId": there.id, "destinationPath": "/", "name": "a.txt", "conflictBehavior": "rename"}
+    copied = await repeated(account, "copy_item", **given)
+
+    numbered = "a 1.txt" if kind == "file" else "a.txt 1"
+    assert copied.name == numbered
+    assert [name for name in account.names() if name.startswith("a")] == sorted(["a.txt", numbered])
+
+
+async def test_a_copy_whose_monitor_tells_no_id_is_looked_for(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account.file("a.txt", b"a")
+    done: dict[str, Json] = {"operation": "ItemCopy", "percentageComplete": 100.0, "status": "completed"}
+
+    async def answer(service: MonitorService, request: Request) -> Response:
+        return json_response(done)
+
+    monkeypatch.setattr(MonitorService, "answer", answer)
+
+    copied = await account.run("copy_item", itemPath="a.txt", destinationPath="/", name="b.txt")
+
+    assert copied.id == account.drive.child(account.drive.root, "b.txt").id  # type: ignore[union-attr]
+
+
+async def test_a_copy_that_is_never_done_ends_and_says_what_to_do(account: Account) -> None:
+    account.file("a.txt", b"a")
+    account.plant(service="monitor", count=None, status=500)
+    began = account.clock.now()
+
+    with pytest.raises(OutcomeUnknown, match="has not said since that it is done"):
+        await account.run("copy_item", itemPath="a.txt", destinationPath="/", name="b.txt")
+
+    assert timedelta(days=1) <= account.clock.now() - began < timedelta(days=2)
+    assert len(account.requests("monitor")) < 100
+
+
+# Uploads
+
+
+async def test_an_upload_that_nobody_takes_ends_and_says_so(account: Account) -> None:
+    account.plant(service="upload", count=None, status=503)
+    began = account.clock.now()
+
+    with pytest.raises(ProviderFailed, match="taken nothing of the upload for a day"):
+        await account.run("save_file", file=await a_file(account, 11 * MEBI))
+
+    assert timedelta(days=1) <= account.clock.now() - began < timedelta(days=2)
+    assert len(account.requests("upload.create")) == 1
+
+
+async def test_an_upload_that_gets_on_may_take_as_long_as_it_is_made_to_wait(work_account: Account) -> None:
+    account, file = work_account, await a_file(work_account, 31 * MEBI)
+    for number in range(4):  # each strikes what the one before it has let through
+        account.plant(service="upload", method="PUT", skip=number, count=10, status=429, retry_after=3600)
+    began = account.clock.now()
+
+    await account.run("save_file", file=file)
+
+    assert account.clock.now() - began >= timedelta(hours=40)
+
+
+async def test_no_call_sleeps_longer_than_five_seconds_however_many_fragments_are_asked_to_wait(
+    work_account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account, file, slept = work_account, await a_file(work_account, 64 * MEBI), [timedelta()]
+    for number in range(7):
+        account.plant(service="upload", method="PUT", skip=number, status=429, retry_after=4)
+
+    async def sleep(duration: timedelta) -> None:
+        slept[-1] += duration
+        account.clock.advance(duration)
+
+    monkeypatch.setattr(account.clock, "sleep", sleep)
+    action = account.house.actions.get("onedrive", "save_file")
+    given = await action.receive({"file": file}, account.context.files)
+    while isinstance(outcome := await action.run(account.context, given), Wait):
+        account.clock.advance(max(outcome.until - account.clock.now(), timedelta()))
+        slept.append(timedelta())
+
+    assert max(slept) <= timedelta(seconds=5)
+    assert len(account.requests("upload.create")) == 1
+    await assert_saved_once(account, file)
+
+
+# Requests and invitations
+
+
+@pytest.mark.parametrize("effect", ["reset", "lose"])
+@pytest.mark.parametrize("behaviour", ["rename", "fail"])
+async def test_a_put_that_depends_on_what_is_there_is_sent_once(account: Account, behaviour: str, effect: str) -> None:
+    account.plant(method="PUT", effect=effect)
+    path = f"/me/drive/root:/a.txt:/content?@microsoft.graph.conflictBehavior={behaviour}"
+
+    for _ in range(2):
+        with pytest.raises(OutcomeUnknown):
+            await account.step("it", "onedrive_request", method="PUT", path=path, body="contents")
+
+    assert [name for name in account.names() if name.startswith("a")] == (["a.txt"] if effect == "lose" else [])
+
+
+@pytest.mark.parametrize("given", [{"headers": {"If-None-Match": "*"}}, {"query": {"@name.conflictBehavior": "fail"}}])
+async def test_a_put_with_a_condition_is_sent_once(account: Account, given: dict[str, Any]) -> None:
+    account.plant(method="PUT", effect="lose")
+
+    with pytest.raises(OutcomeUnknown):
+        await account.step("it", "onedrive_request", method="PUT", path="/me/drive/root:/a:/content", body="a", **given)
+
+
+async def test_a_put_that_replaces_is_sent_again(account: Account) -> None:
+    account.plant(method="PUT", effect="lose")
+
+    answer = await account.run("onedrive_request", method="PUT", path="/me/drive/root:/a.txt:/content", body="contents")
+
+    assert answer.status == 200
+    assert "a.txt" in account.names()
+
+
+INVITATION: dict[str, Any] = {"itemPath": "a.txt", "emails": ["x@y.example"], "role": "read"}
+
+
+async def test_an_invitation_is_not_taken_for_sent_because_somebody_has_access_already(account: Account) -> None:
+    account.file("a.txt")
+    await account.run("invite_people", **INVITATION)
+    account.plant(operation="invite", effect="reset")
+
+    with pytest.raises(OutcomeUnknown, match="had such access before"):
+        await repeated(account, "invite_people", **INVITATION)
+
+
+async def test_an_invitation_without_an_email_is_repeated_where_nobody_can_tell(account: Account) -> None:
+    account.file("a.txt")
+    await account.run("invite_people", **INVITATION)
+    account.plant(operation="invite", effect="reset")
+
+    await repeated(account, "invite_people", **INVITATION, sendInvitation=False)
+
+    assert [entry.status for entry in account.requests("invite")] == [200, 0, 200]
+
+
+@pytest.mark.parametrize("effect", ["reset", "lose"])
+async def test_an_invitation_of_one_who_is_new_among_others_is_known_by_them(account: Account, effect: str) -> None:
+    account.file("a.txt")
+    await account.run("invite_people", **INVITATION)
+    account.plant(operation="invite", effect=effect)
+
+    invited = await repeated(account, "invite_people", **INVITATION | {"emails": ["x@y.example", "new@y.example"]})
+
+    assert {one.email for one in invited.value} == {"x@y.example", "new@y.example"}

@@ -22,6 +22,7 @@ from landbridge.errors import (
     ResyncRequired,
 )
 from msgraph_sandbox.drive.items import Item
+from msgraph_sandbox.graph.sharing import Permission
 
 
 def tree(folder: Item) -> dict[str, Any]:
@@ -390,3 +391,38 @@ async def test_the_files_that_changed_last_are_listed_newest_first(account: Acco
 
     assert [item.name for item in recent.value] == ["0.txt", "3.txt", "2.txt"]
     assert "Box" not in {item.name for item in before.value}
+
+
+@pytest.mark.parametrize("size", [4, 10_500_000])
+async def test_a_file_that_is_shared_without_its_folder_is_updated_by_its_id(account: Account, size: int) -> None:
+    theirs = account.drive_of(LINUS)
+    blob = account.sandbox.world.library.blobs.of(b"theirs")
+    item = theirs.put_file(theirs.root, "theirs.txt", blob, "fail", theirs.owner)[0]
+    item.more.permissions["shared"] = Permission("shared", ["write"], invited=[account.user.email])
+    file = await account.context.files.save("new.txt", "text/plain", bytes(size))
+
+    updated = await account.run("update_file", driveId=theirs.id, fileId=item.id, file=file)
+
+    assert (updated.id, updated.name, updated.size) == (item.id, "theirs.txt", size)
+
+
+@pytest.mark.parametrize("size", [4, 10_500_000])
+async def test_names_that_come_encoded_are_not_sent_back(account: Account, size: int) -> None:
+    account.sandbox.world.switches.encoded_names = True
+    item = account.file("100 % of it.txt", b"one")
+    file = await account.context.files.save("new.txt", "text/plain", bytes(size))
+
+    await account.run("update_file", fileId=item.id, file=file)
+    await account.run("copy_item", itemId=item.id, destinationId=account.folder("Box").id)
+
+    assert account.drive.item(item.id).name == "100 % of it.txt"
+    box = account.drive.child(account.drive.root, "Box")
+    assert account.names(box) == ["100 % of it.txt"]
+
+
+async def test_the_users_own_drive_is_listed_though_graph_leaves_it_out(account: Account) -> None:
+    account.sandbox.world.switches.list_own_drives = False
+
+    drives = await account.run("list_drives")
+
+    assert [drive.id for drive in drives.value][:1] == [account.drive.id]

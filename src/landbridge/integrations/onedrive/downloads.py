@@ -94,8 +94,6 @@ class Download:
                 break
             except (ProviderUnreachable, ProviderTimedOut):
                 attempt += 1
-                if attempt == 1:
-                    self.graph.be_patient_again()
                 if attempt > 3 or not await self.graph.wait_a_little(attempt):
                     raise
             finally:

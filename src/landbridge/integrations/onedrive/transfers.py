@@ -8,7 +8,7 @@ https://learn.microsoft.com/graph/api/driveitem-createuploadsession
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Self
 
 from pydantic import JsonValue
@@ -73,17 +73,17 @@ async def saved(
 
 async def _in_fragments(upload: "Upload") -> DriveItem | Wait:
     """Return the saved file, or when to come back; its checkpoint says how far it is by then."""
-    graph = upload.graph
+    checkpoint = upload.graph.context.checkpoint
     try:
         item = await upload.in_fragments()
     except ProviderBusy as busy:
-        if upload.url is None or busy.retry_after is None:
+        if upload.url is None:
             raise
-        return Wait(graph.context.clock.now() + busy.retry_after, None)
+        return await upload.later(busy)
     except ActionRefused:
-        await graph.context.checkpoint.clear()
+        await checkpoint.clear()
         raise
-    await graph.context.checkpoint.write({"result": item.as_json()})
+    await checkpoint.write({"result": item.as_json()})
     return item
 
 
@@ -99,6 +99,10 @@ class Upload:
     times: dict[str, str] = field(default_factory=dict)
     there: Noted = field(default_factory=dict)
     url: str | None = None
+    _arrived: int = 0
+    _standstill: str | None = None
+    """Since when the step has come back to find no more bytes arrived than before."""
+
     _hash: QuickXorHash = field(default_factory=QuickXorHash)
     _tries: int = 0
 
@@ -107,7 +111,9 @@ class Upload:
         """Return the upload whose session an earlier try has opened."""
         drive, start, names = state["place"]
         place, contents = Place(drive, start, tuple(names)), graph.context.files.open(file)
-        return cls(graph, place, file, contents, conflict, state["times"], state["there"], state["uploadUrl"])
+        upload = cls(graph, place, file, contents, conflict, state["times"], state["there"], state["uploadUrl"])
+        upload._arrived, upload._standstill = state["arrived"], state["standstill"]
+        return upload
 
     async def begun(self) -> Self:
         """Note what is there before anything is sent, and return the upload."""
@@ -150,6 +156,8 @@ class Upload:
         """
         offset = await self._offset() if self.url else await self._open()
         while True:
+            if offset is not None and offset > self._arrived:
+                self._arrived, self._standstill = offset, None
             if offset is None:  # the session is over: because all is done, or because it expired
                 if item := await self.find(self.there):
                     return item
@@ -159,7 +167,6 @@ class Upload:
                 return await self._verified(answer)
             if answer is not None and answer.status == 202:
                 self._tries = 0
-                self.graph.be_patient_again()
                 offset = _next_offset(answer, offset + FRAGMENT)
             else:
                 offset = await self._after_trouble(answer)
@@ -203,11 +210,30 @@ class Upload:
         self._count_try()
         answer = await self.graph.call("POST", self.place / "createUploadSession", json={"item": item}, repeatable=True)
         self.url = str(answer.json()["uploadUrl"])
+        await self._note()
+        return 0
+
+    async def later(self, busy: ProviderBusy) -> Wait:
+        """Return when to go on. Raises what kept it from that, if nothing has arrived for too long."""
+        self._standstill = self._standstill or self.graph.context.clock.now().isoformat()
+        await self._note()
+        wait = self.graph.later(datetime.fromisoformat(self._standstill), busy.retry_after or _COME_BACK)
+        if wait is None:
+            raise ProviderFailed("OneDrive has taken nothing of the upload for a day. Run the step again another day.")
+        return wait
+
+    async def _note(self) -> None:
         place: list[JsonValue] = [self.place.drive, self.place.start, list(self.place.names)]
         await self.graph.context.checkpoint.write(
-            {"place": place, "times": {**self.times}, "there": self.there, "uploadUrl": self.url}
+            {
+                "place": place,
+                "times": {**self.times},
+                "there": self.there,
+                "uploadUrl": self.url,
+                "arrived": self._arrived,
+                "standstill": self._standstill,
+            }
         )
-        return 0
 
     async def _offset(self) -> int | None:
         """Return how many bytes the session has, or None if it is over."""

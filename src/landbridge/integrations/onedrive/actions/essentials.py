@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from landbridge.errors import InvalidRequest, ItemNotFound, NotOffered, OutcomeUnknown
 from landbridge.integrations.onedrive.downloads import fetched
@@ -36,6 +36,7 @@ from landbridge.integrations.onedrive.transfers import saved
 from landbridge.kit import Start, Stream, Wait, action
 
 _SETTLED_BY_US = frozenset({"authorization", "host", "connection", "content-length", "transfer-encoding", "user-agent"})
+_CONDITIONS = frozenset({"if-match", "if-none-match", "if-unmodified-since"})
 
 
 @action(scopes={"Files.ReadWrite"}, repeatable=False)
@@ -213,7 +214,7 @@ async def onedrive_request(graph: Graph, given: OneDriveRequest) -> RequestAnswe
             raise InvalidRequest("Only a GET has pages to follow.")
         found = [item async for item in _following(graph, path, given.paging)]
         return RequestAnswer(status=200, headers={}, body={"value": found})
-    if given.method in {"GET", "PUT"}:  # twice is the same as once, for HTTP at least
+    if _is_repeatable(given, path):
         return await _asked(graph, given, path, repeatable=True)
 
     async def look(_: Start) -> RequestAnswer:
@@ -270,6 +271,17 @@ def _query(path: str, options: dict[str, str]) -> str:
         return ""
     written = "&".join(f"{quote(name, safe='$@.')}={quote(value, safe='')}" for name, value in options.items())
     return ("&" if "?" in path else "?") + written
+
+
+def _is_repeatable(given: OneDriveRequest, path: str) -> bool:
+    """Tell whether a request may be sent twice: HTTP allows it for a PUT, but not one that depends on what is there."""
+    if given.method != "PUT":
+        return given.method == "GET"
+    if any(name.lower() in _CONDITIONS for name in given.headers):
+        return False
+    body = given.body if isinstance(given.body, dict) else {}
+    options = [*parse_qsl(urlsplit(path).query), *body.items()]
+    return all(value == "replace" for name, value in options if name.lower().endswith(".conflictbehavior"))
 
 
 def _headers(given: OneDriveRequest) -> dict[str, str]:

@@ -3,7 +3,9 @@
 import contextlib
 from datetime import UTC
 
-from landbridge.errors import ItemNotFound
+from pydantic import JsonValue
+
+from landbridge.errors import ItemNotFound, OutcomeUnknown
 from landbridge.integrations.onedrive.graph import Graph
 from landbridge.integrations.onedrive.models.sharing import (
     CreateLink,
@@ -15,7 +17,7 @@ from landbridge.integrations.onedrive.models.sharing import (
     RemovePermission,
 )
 from landbridge.integrations.onedrive.names import encoded
-from landbridge.kit import action
+from landbridge.kit import Start, action
 
 
 @action(scopes={"Files.ReadWrite"}, repeatable=True, effect="adds")
@@ -49,20 +51,32 @@ async def invite_people(graph: Graph, given: InvitePeople) -> Permissions:
         **({"message": given.message} if given.message else {}),
     }
 
+    wanted = {email.lower() for email in given.emails}
+
     async def invite() -> Permissions:
         return Permissions.model_validate((await graph.call("POST", place / "invite", json=asked)).json())
 
-    async def find() -> Permissions | None:
-        """Return their permissions if each of them has one of this role by now."""
-        wanted = {email.lower() for email in given.emails}
-        found = {
-            email: permission
-            for permission in (await _permissions(graph, place / "permissions")).value
-            if given.role in permission.roles and (email := permission.email)
-        }
-        return Permissions(value=[found[email] for email in sorted(wanted)]) if wanted <= set(found) else None
+    async def holders() -> dict[str, Permission]:
+        """Return the permissions of this role by whose they are."""
+        found = (await _permissions(graph, place / "permissions")).value
+        return {one.email: one for one in found if given.role in one.roles and one.email}
 
-    return await graph.once(Permissions, lambda _: invite(), lambda _: find())
+    async def note() -> JsonValue:
+        return list((await holders()).keys() & wanted)
+
+    async def find(start: Start) -> Permissions | None:
+        """Return their permissions, if all have one by now, and somebody has who had none before.
+
+        Raises `OutcomeUnknown` if all of them had one before, since an e-mail leaves no trace.
+        """
+        if wanted <= set(start.noted) and given.send_invitation:
+            raise OutcomeUnknown("Everybody had such access before, so whether they were written to cannot be told.")
+        found = await holders()
+        if wanted <= set(start.noted) or not wanted <= set(found):
+            return None
+        return Permissions(value=[found[email] for email in sorted(wanted)])
+
+    return await graph.once(Permissions, lambda _: invite(), find, note)
 
 
 @action(scopes={"Files.Read"}, repeatable=True, effect="reads")

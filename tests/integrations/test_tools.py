@@ -272,6 +272,93 @@ async def test_lists_are_paged_by_the_parameters_that_programs_know(landbridge: 
 
 
 @pytest.mark.parametrize(
+    "first",
+    [{"pageCursor": ""}, {"pageToken": ""}, {"pageCursor": None}, {"offset": 0}, {"skip": "0"}, {"page": 1}],
+)
+async def test_the_first_page_is_asked_for_in_whichever_way_programs_know(
+    landbridge: Place, first: dict[str, Any]
+) -> None:
+    person, _ = await landbridge.connected()
+    for number in range(3):
+        await use(person, "ONEDRIVE_CREATE_FOLDER", name=f"{number}", folderPath="Documents")
+
+    whole = await use(person, "ONEDRIVE_LIST_CONTENTS", folderPath="Documents")
+    page = await use(person, "ONEDRIVE_LIST_CONTENTS", folderPath="Documents", paginationParameters=first)
+    small = await use(
+        person, "ONEDRIVE_LIST_CONTENTS", folderPath="Documents", paginationParameters=first | {"pageSize": 2}
+    )
+
+    assert page.json["value"] == whole.json["value"]
+    assert len(small.json["value"]) == 2
+    assert small.json["nextPageCursor"]
+
+
+async def test_an_empty_cursor_among_the_parameters_is_the_first_page(landbridge: Place) -> None:
+    person, _ = await landbridge.connected()
+
+    page = await use(person, "ONEDRIVE_LIST_CONTENTS", pageCursor="")
+
+    assert page.status == 200
+
+
+@pytest.mark.parametrize("counted", [{"offset": 10}, {"skip": 1}, {"page": 2}, {"pageNo": 0}])
+async def test_a_page_that_is_counted_is_refused_with_what_to_give_instead(
+    landbridge: Place, counted: dict[str, Any]
+) -> None:
+    person, _ = await landbridge.connected()
+
+    refused = await use(person, "ONEDRIVE_LIST_CONTENTS", paginationParameters=counted)
+
+    assert (refused.status, refused.json["code"]) == (400, "invalid_request")
+    assert "give `nextPageCursor` as `pageCursor`" in refused.json["message"]
+
+
+async def test_a_file_is_described_by_its_id_and_brings_its_contents_only_if_asked(landbridge: Place) -> None:
+    person, _ = await landbridge.connected()
+    await person.upload("large.bin", bytes((8 << 20) + 1))
+    await person.upload("small.txt", b"hello")
+
+    described = await use(person, "ONEDRIVE_GET_FILE_BY_ID", filePath="large.bin")
+    whole = await use(person, "ONEDRIVE_GET_FILE_BY_ID", filePath="small.txt", withContent=True)
+    (schema,) = [
+        tool["function"]["parameters"]
+        for tool in (await tools(person)).json["actions"]["onedrive"]
+        if tool["function"]["name"] == "ONEDRIVE_GET_FILE_BY_ID"
+    ]
+
+    assert (described.status, described.json["size"]) == (200, (8 << 20) + 1)
+    assert "content" not in described.json
+    assert whole.json["content"]["data"] == b"hello".hex()
+    assert schema["properties"]["withContent"]["default"] is False
+
+
+async def test_categories_are_refused(landbridge: Place) -> None:
+    person, _ = await landbridge.connected()
+
+    refused = await tools(person, "?categories=crm")
+
+    assert (refused.status, "no categories" in refused.json["message"]) == (400, True)
+
+
+async def test_forms_have_an_input_that_can_hold_what_each_field_takes(landbridge: Place) -> None:
+    person, _ = await landbridge.connected()
+    await person.upload("a.txt", b"a")
+    forms = {form["name"]: form for form in (await tools(person, "?format=paragon")).json["actions"]["onedrive"]}
+    kinds = {name: {one["id"]: one["type"] for one in form["inputs"]} for name, form in forms.items()}
+
+    invited = await use(
+        person, "ONEDRIVE_INVITE_PEOPLE", itemPath="a.txt", emails='["x@y.example"]', role="read", sendInvitation=False
+    )
+    asked = await use(person, "ONEDRIVE_REQUEST", path="/me/drive", query='{"$select": "id"}', headers="{}")
+
+    assert kinds["ONEDRIVE_INVITE_PEOPLE"]["emails"] == "CODE"
+    assert {kinds["ONEDRIVE_REQUEST"][name] for name in ("query", "headers", "paging")} == {"CODE"}
+    assert kinds["ONEDRIVE_REQUEST"]["path"] == "TEXT"
+    assert [one["roles"] for one in invited.json["value"]] == [["read"]]
+    assert asked.json["status"] == 200
+
+
+@pytest.mark.parametrize(
     ("action", "parameters", "status", "code"),
     [
         ("ONEDRIVE_NOTHING", {}, 404, "not_found"),

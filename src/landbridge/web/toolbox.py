@@ -19,6 +19,9 @@ LONGEST_CALL = timedelta(seconds=100)
 _THEIR_NAMES = {"ONEDRIVE_GET_FILE": "ONEDRIVE_GET_FILE_BY_ID", "ONEDRIVE_LIST_FILES": "ONEDRIVE_LIST_CONTENTS"}
 """What ActionKit calls actions that have another name here; both names are understood."""
 
+_DEFAULTS: Mapping[str, Mapping[str, Any]] = {"ONEDRIVE_GET_FILE_BY_ID": {"withContent": False}}  # Any: JSON
+"""Where a tool takes something else for granted than the action does in a workflow, as ActionKit's of that name."""
+
 _EVERYTHING = Reach()
 
 
@@ -45,6 +48,14 @@ class Tool:
         fields = self.action.given.model_fields.items()
         return next((name for name, of in fields if File in (of.annotation, *get_args(of.annotation))), None)
 
+    def completed(self, values: Mapping[str, Any]) -> dict[str, Any]:  # Any: JSON, or Files
+        """Return values with what the tool takes for granted."""
+        return {**self._defaults, **values}
+
+    @property
+    def _defaults(self) -> Mapping[str, Any]:  # Any: JSON
+        return _DEFAULTS.get(self.name, {})
+
     def is_within(self, reach: Reach) -> bool:
         """Return whether those who may use so much may use this."""
         named = reach.only is None or bool({self.name, self.own_name} & reach.only)
@@ -56,6 +67,8 @@ class Tool:
         if "File" in schema.get("$defs", {}):
             schema["$defs"]["File"] = file
         schema.pop("description", None)
+        for name, value in self._defaults.items():
+            schema["properties"][name]["default"] = value
         without_titles: dict[str, Any] = _without_titles(schema)
         return without_titles
 
@@ -124,7 +137,7 @@ class Call:
         Raises `TooLarge` as soon as a file that it fetches is longer than `longest_file` bytes.
         """
         context = self.bench.context(self.caller, tool.integration, selector, run_id=self.run_id, step="call")
-        given = await tool.action.receive(values, self.files)
+        given = await tool.action.receive(tool.completed(values), self.files)
         self.files.must_have_used_all()
         context = replace(context, files=self.files.up_to(longest_file))
         give_up_at = context.clock.now() + LONGEST_CALL

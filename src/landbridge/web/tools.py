@@ -5,8 +5,8 @@
 
 import contextlib
 import json
-from collections.abc import Iterator
-from typing import Any, Literal, get_args
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, get_args, get_origin
 from urllib.parse import quote
 
 from fastapi import APIRouter
@@ -26,6 +26,12 @@ from landbridge.web.uploads import Asked, asked
 
 LARGEST_FILE = 8 << 20
 """Bytes of a file that a tool's JSON answer may hold; larger ones are asked for raw."""
+
+FIRST_PAGE = 200
+"""Items of a first page that is asked for without a size."""
+
+_FROM_THE_START = {"offset": 0, "skip": 0, "page": 1, "pageNo": 1, "pageNumber": 1}
+"""How programs count pages that OneDrive has cursors for; only the first one can be meant."""
 
 _ON_THE_WIRE = {
     "title": "File",
@@ -47,6 +53,8 @@ def router(rooms: Rooms) -> APIRouter:
         form = query.get("format", "json_schema")
         if form not in {"json_schema", "paragon"}:
             raise InvalidRequest("The format is `json_schema` or `paragon`.")
+        if query.get("categories"):
+            raise InvalidRequest("Integrations have no categories here: name them in `integrations`.")
         describe = _as_function if form == "json_schema" else _as_form
         integrations = listed(query, "integrations")
         only_connected = query.get("limit_to_available", "false").lower() == "true"
@@ -99,14 +107,36 @@ def _values(tool: Tool, given: Asked) -> dict[str, Any]:  # Any: JSON
     if not isinstance(parameters, dict):
         raise InvalidRequest("`parameters` is an object.")
     values = {name: value for name, value in parameters.items() if name != "paginationParameters"}
-    paging = parameters.get("paginationParameters") or {}
+    values |= _paged(tool, parameters.get("paginationParameters") or {}, values)
+    return _read(tool, values | _with_file(tool, given, values))
+
+
+def _paged(tool: Tool, paging: Any, values: Mapping[str, Any]) -> dict[str, Any]:  # Any: JSON
+    """Return which page is wanted, in the action's own words: an empty cursor is the first one."""
     if not isinstance(paging, dict):
         raise InvalidRequest("`paginationParameters` is an object.")
     if paging and "page_cursor" not in tool.action.given.model_fields:
         raise InvalidRequest(f"{tool.action.title} has no pages.")
-    names = {"pageToken": "pageCursor"}
-    values |= {names.get(name, name): value for name, value in paging.items()}
-    return values | _with_file(tool, given, values)
+    paged = {"pageCursor" if name == "pageToken" else str(name): value for name, value in paging.items()}
+    for name in paged.keys() & _FROM_THE_START.keys():
+        if str(paged.pop(name)) != str(_FROM_THE_START[name]):
+            raise InvalidRequest(f"OneDrive counts no pages: for `{name}` give `nextPageCursor` as `pageCursor`.")
+        paged.setdefault("pageCursor", "")
+    if paged.get("pageCursor", values.get("pageCursor", True)) in ("", None):
+        paged["pageCursor"] = None
+        if not {"limit", "pageSize"} & {*values, *paged}:
+            paged["pageSize"] = FIRST_PAGE
+    return paged
+
+
+def _read(tool: Tool, values: dict[str, Any]) -> dict[str, Any]:  # Any: JSON, or Files
+    """Return values with lists and objects that were written into a form as JSON read."""
+    for name, field in tool.action.given.model_fields.items():
+        text = values.get(field.alias or name)
+        if isinstance(text, str) and _is_structured(list(_plain(field.annotation))):
+            with contextlib.suppress(ValueError):
+                values[field.alias or name] = json.loads(text)
+    return values
 
 
 def _with_file(tool: Tool, given: Asked, values: dict[str, Any]) -> dict[str, File]:  # Any: JSON
@@ -166,13 +196,23 @@ def _input(name: str, field: FieldInfo) -> dict[str, Any]:  # Any: JSON
         return described | {"type": "ENUM", "values": [{"label": one, "value": one} for one in choices]}
     if bool in kinds:
         return described | {"type": "SWITCH"}
-    is_structured = any(isinstance(kind, type) and issubclass(kind, (BaseModel, dict, list)) for kind in kinds)
-    return described | {"type": "CODE" if is_structured and File not in kinds else "FILE" if File in kinds else "TEXT"}
+    return described | {"type": "CODE" if _is_structured(kinds) else "FILE" if File in kinds else "TEXT"}
+
+
+def _is_structured(kinds: list[Any]) -> bool:  # Any: types
+    """Tell whether only JSON says what is meant."""
+    return File not in kinds and any(
+        isinstance(one, type) and issubclass(one, (BaseModel, dict, list)) for one in kinds
+    )
 
 
 def _plain(annotation: Any) -> Iterator[Any]:  # Any: a type expression
     """Yield the types in an annotation, its unions taken apart."""
-    if getattr(annotation, "__origin__", None) is Literal or not get_args(annotation):
+    origin = get_origin(annotation)
+    if origin in {list, dict}:
+        yield origin
+        return
+    if origin is Literal or not get_args(annotation):
         yield annotation
         return
     for inner in get_args(annotation):

@@ -66,10 +66,13 @@ class LandbridgeError(Exception):
     retryable: ClassVar[bool] = False
     remedy: ClassVar[str] = "Report this, with the request id, to whoever runs Landbridge."
 
-    def __init__(self, message: str, *, meta: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, message: str, *, meta: Mapping[str, Any] | None = None, retry_after: timedelta | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.meta = dict(meta or {})
+        self.retry_after = retry_after
 
     def body(self) -> dict[str, Any]:
         """Return the error as the API and the browser SDK read it."""
@@ -164,12 +167,6 @@ class ProviderFailed(LandbridgeError):
     status = 502
     retryable = True
     remedy = "Try again later; if it goes on, look at the provider's status page."
-
-    def __init__(
-        self, message: str, *, meta: Mapping[str, Any] | None = None, retry_after: timedelta | None = None
-    ) -> None:
-        super().__init__(message, meta=meta)
-        self.retry_after = retry_after
 
     @classmethod
     def of_code(cls, code: str | None) -> "type[ProviderFailed]":

@@ -37,6 +37,7 @@ LARGEST_ANSWER: Final = 32 << 20
 _LARGEST_ERROR = 256 << 10
 _TRIES = 3
 _PAUSE = timedelta(milliseconds=200)
+_NOTHING_DONE = frozenset({423, 429})
 _PASSING = frozenset({500, 502, 503, 504, 509})
 _REPEATABLE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 
@@ -225,7 +226,7 @@ class Client:
                 if not repeatable or not await self.wait_a_little(attempt):
                     raise
                 continue
-            if not (stream.status == 429 or (repeatable and stream.status in _PASSING)):
+            if not (stream.status in _NOTHING_DONE or (repeatable and stream.status in _PASSING)):
                 return stream
             if not await self.wait_a_little(attempt, self.asked_to_wait(stream)):
                 return stream

@@ -3,7 +3,7 @@
 import json
 import math
 
-from landbridge.errors import LandbridgeError, ProviderFailed
+from landbridge.errors import LandbridgeError
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -11,7 +11,7 @@ Headers = list[tuple[bytes, bytes]]
 def error_answer(error: LandbridgeError) -> tuple[int, Headers, bytes]:
     """Return status, headers and body for an error."""
     headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
-    if isinstance(error, ProviderFailed) and error.retry_after is not None:
+    if error.retry_after is not None:
         headers.append((b"retry-after", str(max(1, math.ceil(error.retry_after.total_seconds()))).encode()))
     if error.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))  # RFC 9110 §15.5.2

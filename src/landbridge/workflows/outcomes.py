@@ -91,7 +91,8 @@ def after_failure(
         return Again(now + wait, "rate limit", attempt, pauses + 1, token)
     if auto_retry and attempt <= len(RETRIES) and not _is_final(error):
         wait = RETRIES[attempt - 1] * random.uniform(0.8, 1.2)  # noqa: S311 - spreads work, hides nothing
-        return Again(now + wait, "retry", attempt + 1, pauses, token)
+        asked = min(error.retry_after or timedelta(), LONGEST_PAUSE)
+        return Again(now + max(wait, asked), "retry", attempt + 1, pauses, token)
     return Failed(told(error))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import resource
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -19,6 +20,7 @@ from landbridge.errors import (
     ActionRefused,
     FileUnknown,
     InvalidRequest,
+    ItemLocked,
     ItemNotFound,
     LandbridgeError,
     NameNotAllowed,
@@ -30,6 +32,9 @@ from landbridge.errors import (
 )
 from msgraph_sandbox.drive.names import check_name
 from msgraph_sandbox.drive.refusals import GraphRefused
+from msgraph_sandbox.graph.service import ITEM_ROUTES, Route
+from msgraph_sandbox.graph.visit import Visit
+from msgraph_sandbox.http import Response
 
 
 def is_taken(name: str) -> bool:
@@ -178,10 +183,27 @@ async def test_a_list_is_given_a_page_at_a_time_to_whoever_asks_for_pages(accoun
     assert seen == [f"{number}.txt" for number in range(5)]
 
 
-@pytest.mark.parametrize("cursor", ["/me/messages", "https://evil.example/children?x", "/me/drive/root/childrens"])
+@pytest.mark.parametrize("other", [{"pageSize": 2}, {"pageCursor": "/me/drive/root/children?$skiptoken=x"}])
+async def test_a_limit_and_a_page_do_not_go_together(work_account: Account, other: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequest, match=r"give limit or page(Size|Cursor), not both"):
+        await work_account.run("list_files", limit=1, **other)
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "/me/messages",
+        "/users/delta",
+        "/sites/delta?x=/drives/",
+        "https://evil.example/children?x",
+        "/me/drive/root/childrens",
+    ],
+)
 async def test_a_cursor_from_elsewhere_leads_nowhere(work_account: Account, cursor: str) -> None:
     with pytest.raises(InvalidRequest):
         await work_account.run("list_files", pageCursor=cursor)
+    with pytest.raises(InvalidRequest):
+        await work_account.run("list_changes", cursor=cursor)
 
 
 async def test_files_and_folders_can_be_listed_apart(account: Account) -> None:
@@ -472,3 +494,157 @@ async def test_a_request_cannot_set_what_is_ours_to_set(work_account: Account, h
 async def test_a_request_goes_to_graph_and_nowhere_else(work_account: Account, path: str) -> None:
     with pytest.raises(InvalidRequest):
         await work_account.run("onedrive_request", path=path)
+
+
+DEEP = "/".join(["a" * 120] * 3)  # 362 characters
+
+
+@pytest.mark.parametrize("by", ["id", "path"])
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("save_file", {"file": inline("n" * 38, b"x")}),
+        ("create_text_file", {"name": "n" * 38, "text": "x"}),
+        ("create_folder", {"name": "n" * 38}),
+        ("create_folder_path", {"path": "n" * 18 + "/" + "n" * 19}),
+    ],
+)
+async def test_a_path_that_gets_too_long_is_refused_before_anything_is_sent(
+    account: Account, name: str, given: dict[str, Any], by: str
+) -> None:
+    folder = account.drive.root
+    for part in DEEP.split("/"):
+        folder = account.folder(part, folder)
+    where = {"folderId": folder.id} if by == "id" else {"folderPath": DEEP}
+
+    with pytest.raises(NameNotAllowed, match="401 characters; OneDrive takes 400"):
+        await account.run(name, **where, **given)
+
+    assert {entry.method for entry in account.sandbox.world.ledger.find({"service": "graph"})} == {"GET"}
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("rename_item", {"itemPath": f"{DEEP}/a.txt", "name": "n" * 38}),
+        ("move_file", {"filePath": "b.txt", "destinationPath": DEEP, "name": "n" * 38}),
+        ("move_folder", {"folderPath": "B", "destinationPath": DEEP, "name": "n" * 38}),
+        ("copy_item", {"itemPath": "b.txt", "destinationPath": DEEP, "name": "n" * 38}),
+    ],
+)
+async def test_so_is_one_that_gets_too_long_by_a_move_or_a_copy(
+    account: Account, name: str, given: dict[str, Any]
+) -> None:
+    folder = account.drive.root
+    for part in DEEP.split("/"):
+        folder = account.folder(part, folder)
+    account.file("a.txt", b"", folder)
+    account.file("b.txt")
+    account.folder("B")
+
+    with pytest.raises(NameNotAllowed, match="401 characters; OneDrive takes 400"):
+        await account.run(name, **given)
+
+    assert {entry.method for entry in account.sandbox.world.ledger.find({"service": "graph"})} == {"GET"}
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("create_folder", {"name": "Forms"}),
+        ("create_folder", {"name": "~old"}),
+        ("create_folder", {"name": "~old", "folderPath": "Box"}),
+        ("create_folder_path", {"path": "New/~old"}),
+        ("save_file", {"file": inline("forms", b"x")}),
+        ("rename_item", {"itemPath": "Box", "name": "forms"}),
+        ("rename_item", {"itemPath": "Box", "name": "~box"}),
+        ("move_folder", {"folderPath": "Box/In", "destinationPath": "/", "name": "FORMS"}),
+        ("copy_item", {"itemPath": "Box", "destinationPath": "/", "name": "forms"}),
+    ],
+)
+async def test_what_work_drives_keep_for_themselves_is_refused_there_and_only_there(
+    account: Account, name: str, given: dict[str, Any]
+) -> None:
+    account.folder("In", account.folder("Box"))
+
+    if account.drive.personal:
+        await account.run(name, **given)
+    else:
+        with pytest.raises(NameNotAllowed, match="work drives keep for themselves"):
+            await account.run(name, **given)
+        assert {entry.method for entry in account.sandbox.world.ledger.find({"service": "graph"})} == {"GET"}
+
+
+async def test_other_names_are_taken_where_work_drives_take_them(work_account: Account) -> None:
+    work_account.folder("Box")
+
+    await work_account.run("create_folder", name="forms", folderPath="Box")
+    await work_account.run("save_file", file=inline("~a.txt", b"x"))
+
+    assert "~a.txt" in work_account.names()
+
+
+async def test_pages_are_all_asked_for_with_the_requests_own_headers(account: Account) -> None:
+    for number in range(3):
+        account.file(f"{number}.txt")
+    given = {"path": "/me/drive/root/children?$top=2", "paging": {}}
+
+    await account.run("onedrive_request", **given, headers={"client-request-id": "of-our-own"})
+    with pytest.raises(InvalidRequest, match="set by Landbridge itself"):
+        await account.run("onedrive_request", **given, headers={"Authorization": "Bearer x"})
+
+    listed = account.requests("children.list")
+    assert len(listed) > 1
+    assert {entry.client_request_id for entry in listed} == {"of-our-own"}
+
+
+@pytest.mark.parametrize(("body", "is_json"), [(b"{broken", False), (b"null", True), (b"[1]", True)])
+async def test_an_answer_that_only_claims_to_be_json_is_a_file(
+    account: Account, monkeypatch: pytest.MonkeyPatch, body: bytes, is_json: bool
+) -> None:
+    async def answer(visit: Visit) -> Response:
+        return Response(200, {"Content-Type": "application/json"}, body)
+
+    monkeypatch.setitem(ITEM_ROUTES, ("GET", ()), Route("item.get", "read", answer))
+
+    got = await account.run("onedrive_request", path="/me/drive/root")
+
+    if is_json:
+        assert (got.body, got.file) == (json.loads(body), None)
+    else:
+        assert await contents_of(account, got.file) == body
+
+
+async def test_a_lock_is_waited_for_and_says_for_how_long(account: Account) -> None:
+    account.file("a.txt")
+    account.plant(method="PATCH", status=423, code="resourceLocked")
+    await account.run("rename_item", itemPath="a.txt", name="b.txt")
+    account.plant(method="PATCH", status=423, code="resourceLocked", retry_after=60)
+
+    with pytest.raises(ItemLocked) as locked:
+        await account.run("rename_item", itemPath="b.txt", name="c.txt")
+
+    assert locked.value.retry_after == timedelta(seconds=60)
+
+
+async def test_an_empty_file_keeps_its_times_though_the_request_that_sets_them_breaks_off(account: Account) -> None:
+    account.plant(method="PATCH", count=7, effect="reset")
+    given = {"file": inline("a.txt", b""), "createdAt": "2020-02-29T12:00:00Z", "conflictBehavior": "fail"}
+
+    with pytest.raises(ProviderFailed):
+        await account.step("save", "save_file", **given)
+    saved = await account.step("save", "save_file", **given)
+
+    assert saved.file_system_info.as_json()["createdDateTime"].startswith("2020-02-29T12:00:00")
+    assert account.names().count("a.txt") == 1
+
+
+async def test_versions_show_no_url_that_gives_contents_to_whoever_has_it(account: Account) -> None:
+    account.drive.replace_content(
+        account.file("a.txt"), account.sandbox.world.library.blobs.of(b"new"), account.drive.owner
+    )
+
+    versions = await account.run("list_versions", filePath="a.txt")
+
+    assert len(versions.value) == 2
+    assert "tempauth" not in str(versions.as_json())

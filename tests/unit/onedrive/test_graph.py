@@ -74,13 +74,29 @@ def test_a_place_is_written_as_graph_reads_it(place: Place, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "good", ["https://graph.microsoft.com/v1.0/drives/x/items/y/children?$skiptoken=a", "/a/children"]
+    "good",
+    [
+        "https://graph.microsoft.com/v1.0/drives/x/items/y/children?$skiptoken=a",
+        "https://graph.microsoft.com/v1.0/drives('x')/items('y')/children?$skiptoken=a",
+        "/me/drive/root/children",
+        "/users/a/drive/root/children",
+    ],
 )
 def test_a_link_to_such_a_list_may_be_a_cursor(good: str) -> None:
     assert page_link(good, "children") == good
 
 
-@pytest.mark.parametrize("bad", ["/me/messages", "/me/messages?x=/children", "children", "/me/search(q='a')"])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "/me/messages",
+        "/me/messages?x=/children",
+        "children",
+        "/me/search(q='a')",
+        "/groups/a/children",
+        "/groups/a/children?x=/drive/",
+    ],
+)
 def test_no_other_link_may_be(bad: str) -> None:
     with pytest.raises(InvalidRequest):
         page_link(bad, "children")

@@ -2,17 +2,25 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
-from landbridge.errors import InvalidRequest, ItemNotFound, LandbridgeError, NotOffered, ProviderFailed
+from landbridge.errors import (
+    InvalidRequest,
+    ItemNotFound,
+    LandbridgeError,
+    NameNotAllowed,
+    NotOffered,
+    ProviderFailed,
+)
 from landbridge.integrations.onedrive import refusals
 from landbridge.integrations.onedrive.models.items import DriveItem, ItemReference, Items
 from landbridge.integrations.onedrive.models.places import Paged, Search
-from landbridge.integrations.onedrive.names import encoded, segments
+from landbridge.integrations.onedrive.names import check_path, encoded, is_kept_at_work, segments
 from landbridge.kit import Answer, Client
 
 FULL_PAGE = 999
@@ -20,6 +28,7 @@ FULL_PAGE = 999
 
 _AT_ONE_GO = 50
 _OWN_DRIVE = "/me/drive"
+_OF_A_DRIVE = re.compile(r"/drives?[/(]")
 
 
 _Page = dict[str, Any]  # Any: another system's JSON
@@ -100,19 +109,24 @@ class Graph(Client):
         await checkpoint.write({"drive": place.drive, "start": place.start, "item": item.as_json()})
         return place, item
 
-    async def folder(self, given: _InFolder) -> Place:
+    async def folder(self, given: _InFolder, *new: str, is_folder: bool = False) -> Place:
         """Return the folder that a form means, by its id, or the root; a shortcut leads to its folder.
 
-        Raises what `find` raises, and `InvalidRequest` if it is a file.
+        Something `new` is to lie in it, perhaps a few folders deep. Raises what `find` raises, `InvalidRequest` if it
+        is a file, and `NameNotAllowed`.
         """
         if given.folder_id is None and not (given.folder_path or "").strip("/"):
-            return Place(_drive(given.drive_id))
+            place = Place(_drive(given.drive_id))
+            if any(is_kept_at_work(name, in_root=True, is_folder=is_folder) for name in new):
+                must_take(await self.item(place), *new, is_folder=is_folder)
+            return place
         place, item = await self.find(given.drive_id, given.folder_id, given.folder_path)
         must_be_folder(item)
+        must_take(item, *new, is_folder=is_folder)
         return place
 
-    async def pages(self, path: str) -> AsyncGenerator[_Page, None]:
-        """Yield the pages of a list until the end.
+    async def pages(self, path: str, headers: Mapping[str, str] | None = None) -> AsyncGenerator[_Page, None]:
+        """Yield the pages of a list until the end, each asked for with these headers.
 
         Only a missing `@odata.nextLink` is the end; a page may be empty. Raises `ProviderFailed` if Graph leads in a
         circle, as it has done.
@@ -123,7 +137,7 @@ class Graph(Client):
             if link in seen:
                 raise ProviderFailed("OneDrive's list leads in a circle: a page names one before it as the next.")
             seen.add(link)
-            page = (await self.call("GET", link)).json()
+            page = (await self.call("GET", link, headers=headers or {})).json()
             if not isinstance(page, dict) or not isinstance(page.get("value"), list):
                 raise ProviderFailed("OneDrive answered with something that is no list.")
             yield page
@@ -139,7 +153,7 @@ class Graph(Client):
                     found.update({item.id: item for item in items if is_wanted(item)})
                 if paged.is_one_page:
                     cursor = page.get("@odata.nextLink")
-                    return Items(value=list(found.values())[: paged.limit], next_page_cursor=cursor)
+                    return Items(value=list(found.values()), next_page_cursor=cursor)
                 if paged.limit is not None and len(found) >= paged.limit:
                     break
         return Items(value=list(found.values())[: paged.limit])
@@ -234,6 +248,34 @@ def must_not_be_root(item: DriveItem) -> None:
         raise NotOffered("The root of a drive cannot be moved, renamed or deleted.")
 
 
+def must_take(folder: DriveItem, *names: str, is_folder: bool) -> None:
+    """Raise `NameNotAllowed` if what is to lie in a folder, perhaps some folders deep, may not be called so there."""
+    above = folder.parent_reference or ItemReference()
+    path = [] if folder.root is not None else [*_names_in(above), folder.name or ""]
+    _must_fit(above, path, names, is_folder=is_folder)
+
+
+def must_take_beside(item: DriveItem, name: str) -> None:
+    """Raise `NameNotAllowed` if an item may not be called so where it is."""
+    above = item.parent_reference or ItemReference()
+    _must_fit(above, _names_in(above), (name,), is_folder=item.is_folder)
+
+
+def _must_fit(at: ItemReference, path: list[str], names: Sequence[str], *, is_folder: bool) -> None:
+    check_path(*path, *names)
+    if at.drive_type in {None, "personal"}:
+        return
+    for depth, name in enumerate(names, len(path)):
+        if is_kept_at_work(name, in_root=depth == 0, is_folder=is_folder):
+            raise NameNotAllowed(f"“{name}” is a name that work drives keep for themselves.")
+
+
+def _names_in(reference: ItemReference) -> list[str]:
+    """Return the names in the path of where an item lies, as far as Graph tells it."""
+    _, _, path = (reference.path or "").partition("root:")
+    return unquote(path).strip("/").split("/") if path.strip("/") else []
+
+
 def must_be_on_one_drive(one: ItemReference | None, other: ItemReference | None) -> None:
     """Raise `NotOffered` if two items are on different drives.
 
@@ -247,7 +289,8 @@ def must_be_on_one_drive(one: ItemReference | None, other: ItemReference | None)
 def page_link(cursor: str, collection: str) -> str:
     """Return the link in a page cursor, or raise `InvalidRequest` if it leads to something else than such a list."""
     path = urlsplit(cursor).path.lower()
-    if not path.endswith(f"/{collection}") and f"/{collection}(" not in path:
+    is_such = path.endswith(f"/{collection}") or f"/{collection}(" in path
+    if not is_such or not _OF_A_DRIVE.search(path):
         raise InvalidRequest("This is not a `pageCursor` that the same action gave.")
     return cursor
 

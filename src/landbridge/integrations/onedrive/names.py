@@ -47,11 +47,22 @@ def segments(path: str) -> tuple[str, ...]:
     inner = path.strip("/")
     if not inner:
         return ()
-    if len(inner) > LONGEST_PATH:
-        raise NameNotAllowed(f"The path has {len(inner)} characters; OneDrive takes {LONGEST_PATH} at most.")
+    check_path(inner)
     if "//" in inner:
         raise NameNotAllowed("The path holds an empty name (`//`).")
     return tuple(check_name(name) for name in inner.split("/"))
+
+
+def check_path(*path: str) -> None:
+    """Raise `NameNotAllowed` if the names, from the root on, make too long a path."""
+    length = len("/".join(path))
+    if length > LONGEST_PATH:
+        raise NameNotAllowed(f"The path would have {length} characters; OneDrive takes {LONGEST_PATH} at most.")
+
+
+def is_kept_at_work(name: str, *, in_root: bool, is_folder: bool) -> bool:
+    """Return whether work drives keep a name for themselves there, which personal ones take."""
+    return (in_root and name.lower() == "forms") or (is_folder and name.startswith("~"))
 
 
 def encoded(*names: str) -> str:

@@ -109,10 +109,7 @@ def refusal(answer: Answer, wait: timedelta | None) -> LandbridgeError:
     message = message if isinstance(message, str) else ""
     kind = DriveMissing if _NO_DRIVE.search(message) else _kind(answer.status, codes)
     text = f"OneDrive: {message}" if message else f"OneDrive answered {answer.status}."
-    kept = {name: value for name, value in meta.items() if value}
-    if issubclass(kind, ProviderFailed):
-        return kind(text, meta=kept, retry_after=wait)
-    return kind(text, meta=kept)
+    return kind(text, meta={name: value for name, value in meta.items() if value}, retry_after=wait)
 
 
 def _kind(status: int, codes: list[str]) -> type[LandbridgeError]:

@@ -37,7 +37,7 @@ SIMPLE_UPLOAD = 10 << 20
 _MOST_TRIES = 8
 _COME_BACK = timedelta(seconds=30)
 _GONE = frozenset({401, 403, 404, 410})
-_PASSING = frozenset({429, 500, 502, 503, 504, 509})
+_PASSING = frozenset({423, 429, 500, 502, 503, 504, 509})
 _REWRITTEN = re.compile(
     r"\.(docx?|dotx?|docm|xlsx?|xlsm|xltx|xlsb|pptx?|pptm|potx|ppsx|vsdx?|one|msg|html?|aspx|mht|pdf|jpe?g|png|tiff?|heic)$",
     re.IGNORECASE,

@@ -14,7 +14,7 @@ from landbridge.errors import (
     ProviderFailed,
     ProviderUnreachable,
 )
-from landbridge.integrations.onedrive.graph import Graph, Place, must_be_folder, must_not_be_root
+from landbridge.integrations.onedrive.graph import Graph, Place, must_be_folder, must_not_be_root, must_take
 from landbridge.integrations.onedrive.models.files_or_folders import CopyItem
 from landbridge.integrations.onedrive.models.items import DriveItem
 from landbridge.integrations.onedrive.names import check_name
@@ -53,6 +53,7 @@ async def _begin(graph: Graph, given: CopyItem) -> _State:
     drive = given.destination_drive_id or given.drive_id
     folder, destination = await graph.find(drive, given.destination_id, given.destination_path)
     must_be_folder(destination)
+    must_take(destination, name or item.name or "", is_folder=item.is_folder)
     state: _State = {
         "began": graph.context.clock.now().isoformat(),
         "from": [place.drive, place.start],

@@ -1,7 +1,7 @@
 """Files and folders, and requests of one's own."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
@@ -16,6 +16,7 @@ from landbridge.integrations.onedrive.graph import (
     must_be_folder,
     must_be_on_one_drive,
     must_not_be_root,
+    must_take,
     page_link,
 )
 from landbridge.integrations.onedrive.models.files import DownloadFile, GetFile, SaveFile
@@ -54,7 +55,7 @@ async def save(graph: Graph, given: SaveFile) -> DriveItem | Wait:
     name = check_name(given.name or given.file.name)
 
     async def place() -> Place:
-        return (await graph.folder(given)).child(name)
+        return (await graph.folder(given, name)).child(name)
 
     return await saved(graph, given.file, place, given.conflict_behavior, given.times())
 
@@ -104,7 +105,7 @@ async def create_folder(graph: Graph, given: CreateFolder) -> DriveItem:
     It lies in the drive's root unless another folder is named.
     """
     name = check_name(given.name)
-    folder = await graph.folder(given)
+    folder = await graph.folder(given, name, is_folder=True)
 
     async def create(began: datetime) -> DriveItem:
         asked = {
@@ -171,6 +172,7 @@ async def move_folder(graph: Graph, given: MoveFolder) -> DriveItem:
     _, destination = await graph.find(given.drive_id, given.destination_id, given.destination_path)
     must_be_folder(destination)
     must_be_on_one_drive(item.parent_reference, destination.parent_reference)
+    must_take(destination, given.name or item.name or "", is_folder=True)
     moved = {"parentReference": {"id": destination.id}, **new_name}
     answer = await graph.call("PATCH", place.path, json=moved, repeatable=True)
     return DriveItem.model_validate(answer.json())
@@ -212,7 +214,7 @@ async def onedrive_request(graph: Graph, given: OneDriveRequest) -> RequestAnswe
     if given.paging is not None:
         if given.method != "GET":
             raise InvalidRequest("Only a GET has pages to follow.")
-        found = [item async for item in _following(graph, path, given.paging)]
+        found = [item async for item in _following(graph, path, _headers(given), given.paging)]
         return RequestAnswer(status=200, headers={}, body={"value": found})
     if _is_repeatable(given, path):
         return await _asked(graph, given, path, repeatable=True)
@@ -256,9 +258,11 @@ def _is_marked(item: DriveItem, name: str, created: datetime) -> bool:
     return is_called and info is not None and info.created_date_time == created != info.last_modified_date_time
 
 
-async def _following(graph: Graph, path: str, paging: Paging) -> AsyncIterator[Any]:  # Any: another system's JSON
+async def _following(
+    graph: Graph, path: str, headers: dict[str, str], paging: Paging
+) -> AsyncIterator[Any]:  # Any: another system's JSON
     count = 0
-    async for page in graph.pages(path):
+    async for page in graph.pages(path, headers):
         for item in page["value"]:
             if count == paging.limit or (paging.stop_when and paging.stop_when.holds(item)):
                 return
@@ -297,7 +301,11 @@ async def _answer(graph: Graph, stream: Stream) -> RequestAnswer:
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if stream.status == 204 or headers.get("content-length") == "0":
         return RequestAnswer(status=stream.status, headers=headers)
+    contents: AsyncIterable[bytes] | bytes = stream.chunks()
     if kind == "application/json":
-        return RequestAnswer(status=stream.status, headers=headers, body=(await graph.whole(stream)).json())
-    file = await graph.context.files.save("answer", kind or "application/octet-stream", stream.chunks())
+        whole = await graph.whole(stream)
+        if (body := whole.json()) is not None or whole.body.strip() == b"null":
+            return RequestAnswer(status=stream.status, headers=headers, body=body)
+        contents = whole.body  # which only claims to be JSON
+    file = await graph.context.files.save("answer", kind or "application/octet-stream", contents)
     return RequestAnswer(status=stream.status, headers=headers, file=file)

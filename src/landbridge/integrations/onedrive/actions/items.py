@@ -9,6 +9,8 @@ from landbridge.integrations.onedrive.graph import (
     must_be_folder,
     must_be_on_one_drive,
     must_not_be_root,
+    must_take,
+    must_take_beside,
     place_by_id,
     remote_place,
 )
@@ -38,6 +40,7 @@ async def rename_item(graph: Graph, given: RenameItem) -> DriveItem:
     name = check_name(given.name)
     place, item = await graph.find_once(given.drive_id, given.item_id, given.item_path)
     must_not_be_root(item)
+    must_take_beside(item, name)
     return DriveItem.model_validate(
         (await graph.call("PATCH", place.path, json={"name": name}, repeatable=True)).json()
     )
@@ -55,6 +58,7 @@ async def move_file(graph: Graph, given: MoveFile) -> DriveItem:
     _, destination = await graph.find(given.drive_id, given.destination_id, given.destination_path)
     must_be_folder(destination)
     must_be_on_one_drive(item.parent_reference, destination.parent_reference)
+    must_take(destination, given.name or item.name or "", is_folder=False)
     moved = {"parentReference": {"id": destination.id}, **new_name}
     return DriveItem.model_validate((await graph.call("PATCH", place.path, json=moved, repeatable=True)).json())
 
@@ -122,7 +126,7 @@ async def create_folder_path(graph: Graph, given: CreateFolderPath) -> DriveItem
     names = segments(given.path)
     if not names:
         raise InvalidRequest("The path names no folder.")
-    place = await graph.folder(given)
+    place = await graph.folder(given, *names, is_folder=True)
     for name in names:
         asked = {"name": name, "folder": {}, "@microsoft.graph.conflictBehavior": "replace"}
         answer = await graph.call("POST", place / "children", json=asked, repeatable=True)

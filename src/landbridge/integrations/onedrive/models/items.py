@@ -8,6 +8,18 @@ from pydantic import Field, model_validator
 from landbridge.kit import File, Result
 
 
+class WithContents(Result):
+    """Something that has contents, as Graph describes it."""
+
+    @model_validator(mode="after")
+    def _without_annotations(self) -> Self:
+        """Leave out OData's annotations; one of them is a URL that gives the contents to whoever has it."""
+        extra = self.__pydantic_extra__ or {}
+        for name in [name for name in extra if name.startswith("@")]:
+            del extra[name]
+        return self
+
+
 class Facet(Result):
     """A part of an item, as Graph describes it; what Graph adds to it is kept."""
 
@@ -48,7 +60,7 @@ class FileSystemInfo(Facet):
     last_modified_date_time: datetime | None = Field(default=None, description="When it was last changed.")
 
 
-class RemoteItem(Facet):
+class RemoteItem(WithContents):
     """The item that a shortcut leads to, on another drive."""
 
     id: str = Field(description="Its id, on its own drive.")
@@ -59,7 +71,7 @@ class RemoteItem(Facet):
     parent_reference: ItemReference | None = Field(default=None, description="Where it lies.")
 
 
-class DriveItem(Result):
+class DriveItem(WithContents):
     """A file, a folder, or a shortcut to one.
 
     https://learn.microsoft.com/graph/api/resources/driveitem
@@ -82,14 +94,6 @@ class DriveItem(Result):
     file_system_info: FileSystemInfo | None = Field(default=None, description="Times of the user's own computer.")
     remote_item: RemoteItem | None = Field(default=None, description="What it leads to, if it is a shortcut.")
     deleted: Facet | None = Field(default=None, description="Present if it is gone; in lists of changes only.")
-
-    @model_validator(mode="after")
-    def _without_annotations(self) -> Self:
-        """Leave out OData's annotations; one of them is a URL that gives the contents to whoever has it."""
-        extra = self.__pydantic_extra__ or {}
-        for name in [name for name in extra if name.startswith("@")]:
-            del extra[name]
-        return self
 
     @property
     def is_folder(self) -> bool:

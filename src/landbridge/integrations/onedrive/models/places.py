@@ -122,6 +122,9 @@ class Paged(Given):
         default=None, description="The `nextPageCursor` of the page before, to go on from there."
     )
 
+    _limit_or_size = not_both("limit", "page_size")
+    _limit_or_cursor = not_both("limit", "page_cursor")
+
     @property
     def is_one_page(self) -> bool:
         """Whether one page is asked for, rather than all."""

@@ -4,11 +4,12 @@ from datetime import datetime
 
 from pydantic import Field
 
+from landbridge.integrations.onedrive.models.items import WithContents
 from landbridge.integrations.onedrive.models.places import Id, TheFile
 from landbridge.kit import File, Result
 
 
-class Version(Result):
+class Version(WithContents):
     """A version of a file."""
 
     id: str = Field(description="The version's id, such as `2.0`.")

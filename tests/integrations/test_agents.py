@@ -216,10 +216,12 @@ async def test_lists_come_in_pages_that_a_model_can_read(person: Person, landbri
         first = await use(client, "ONEDRIVE_LIST_CONTENTS", folderPath="Documents", pageSize=2)
         more = {"pageCursor": first["nextPageCursor"], "folderPath": "Documents"}
         second = await use(client, "ONEDRIVE_LIST_CONTENTS", **more)
+        again = await use(client, "ONEDRIVE_LIST_CONTENTS", folderPath="Documents", pageCursor="", pageSize=2)
         await use(client, "ONEDRIVE_LIST_CONTENTS", folderPath="Documents")
 
     assert len(first["value"]) == 2
     assert second["value"]
+    assert again["value"] == first["value"]
     asked = [call["target"] for call in await landbridge.microsoft.calls(service="graph")]
     assert "children?$top=100" in asked[-1]
 

@@ -143,8 +143,10 @@ class _Agent:
         values = dict(arguments)
         if tool.file_field and isinstance(given := values.get(tool.file_field), Mapping) and "uri" in given:
             values[tool.file_field] = _file_at(str(given["uri"]))
-        if "page_size" in tool.action.given.model_fields and not values.keys() & {"limit", "pageSize", "pageCursor"}:
-            values["pageSize"] = PAGE
+        if "page_size" in tool.action.given.model_fields:
+            values["pageCursor"] = values.get("pageCursor") or None  # an empty one is the first page
+            if not any(values.get(name) for name in ("limit", "pageSize", "pageCursor")):
+                values["pageSize"] = PAGE
         return values
 
     async def _list_resources(self, _: types.PaginatedRequestParams | None) -> types.ListResourcesResult:

@@ -31,7 +31,7 @@ FIRST_PAGE = 200
 """Items of a first page that is asked for without a size."""
 
 _FROM_THE_START = {"offset": 0, "skip": 0, "page": 1, "pageNo": 1, "pageNumber": 1}
-"""How programs count pages that OneDrive has cursors for; only the first one can be meant."""
+"""How programs count pages that there are only cursors for: the first one can be meant, and no other."""
 
 _ON_THE_WIRE = {
     "title": "File",
@@ -120,7 +120,9 @@ def _paged(tool: Tool, paging: Any, values: Mapping[str, Any]) -> dict[str, Any]
     paged = {"pageCursor" if name == "pageToken" else str(name): value for name, value in paging.items()}
     for name in paged.keys() & _FROM_THE_START.keys():
         if str(paged.pop(name)) != str(_FROM_THE_START[name]):
-            raise InvalidRequest(f"OneDrive counts no pages: for `{name}` give `nextPageCursor` as `pageCursor`.")
+            raise InvalidRequest(
+                f"{tool.action.title} counts no pages: for `{name}` give `nextPageCursor` as `pageCursor`."
+            )
         paged.setdefault("pageCursor", "")
     if paged.get("pageCursor", values.get("pageCursor", True)) in ("", None):
         paged["pageCursor"] = None

@@ -523,6 +523,16 @@ async def test_a_path_that_gets_too_long_is_refused_before_anything_is_sent(
     assert {entry.method for entry in account.sandbox.world.ledger.find({"service": "graph"})} == {"GET"}
 
 
+async def test_what_lies_deeper_than_a_path_may_be_long_is_listed_all_the_same(account: Account) -> None:
+    folder = top = account.folder("a")
+    for part in DEEP.split("/"):
+        folder = account.folder(part, folder)
+    account.file("a.txt", b"a", folder)
+    top.name = "a" * 120  # as it came from somewhere that took it
+
+    assert [item.name for item in (await account.run("list_files", folderId=folder.id)).value] == ["a.txt"]
+
+
 @pytest.mark.parametrize(
     ("name", "given"),
     [

@@ -101,6 +101,29 @@ async def test_an_office_file_that_sharepoint_rewrote_is_known_again_when_its_an
     assert [name for name in account.names() if name.startswith("a")] == ["a.docx"]
 
 
+async def test_an_edit_by_others_is_not_taken_for_the_office_file_that_was_to_replace_it(
+    work_account: Account,
+) -> None:
+    account, times = work_account, {"createdAt": "2020-02-29T12:00:00Z"}
+    saved = await account.run("save_file", file=inline("a.docx", b"former"), **times)
+    account.plant(service="upload", method="PUT", status=429, retry_after=60)
+    action = account.house.actions.get("onedrive", "save_file")
+    given = await action.receive({"file": inline("a.docx", b"ours"), **times}, account.context.files)
+    wait = await action.run(account.context, given)
+    assert isinstance(wait, Wait)
+    account.clock.advance(wait.until - account.clock.now())
+    account.drive.replace_content(
+        account.drive.item(saved.id), account.sandbox.world.library.blobs.of(b"theirs"), account.drive.owner
+    )
+    account.sandbox.world.library.uploads.expire_all()
+
+    await action.run(account.context, given)
+
+    blob = account.drive.item(saved.id).blob
+    assert blob
+    assert blob.whole() == b"ours"
+
+
 @pytest.mark.parametrize("size", [1000, 11 * MEBI])
 async def test_a_file_without_a_digest_as_yet_is_known_by_its_size(account: Account, size: int) -> None:
     account.sandbox.world.switches.hash_delay_seconds = 3600

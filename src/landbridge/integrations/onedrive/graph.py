@@ -122,7 +122,8 @@ class Graph(Client):
             return place
         place, item = await self.find(given.drive_id, given.folder_id, given.folder_path)
         must_be_folder(item)
-        must_take(item, *new, is_folder=is_folder)
+        if new:
+            must_take(item, *new, is_folder=is_folder)
         return place
 
     async def pages(self, path: str, headers: Mapping[str, str] | None = None) -> AsyncGenerator[_Page, None]:

@@ -185,8 +185,11 @@ class Upload:
         return None
 
     def _is_marked(self, item: DriveItem) -> bool:
+        """Tell whether an item bears the time that it was made with; one that was replaced may have had it before."""
         created = item.file_system_info.created_date_time if item.file_system_info else None
-        return created is not None and written(created) == self.times.get("createdDateTime")
+        if created is None or self.conflict == "replace":
+            return False
+        return written(created) == self.times.get("createdDateTime")
 
     async def _timed(self, item: DriveItem) -> DriveItem:
         """Return the saved file with its times, which an empty one has had no session to bring."""

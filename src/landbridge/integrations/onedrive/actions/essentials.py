@@ -45,7 +45,8 @@ async def save_file(graph: Graph, given: SaveFile) -> DriveItem | Wait:
     """Save a file into a folder.
 
     The folder is the drive's root unless another one is named. A file of the same name is replaced unless the conflict
-    behaviour says otherwise; OneDrive keeps what was there as an older version.
+    behaviour says otherwise; OneDrive keeps what was there as an older version. An Office document, a PDF or a picture
+    that replaces none has a time of creation that is up to a minute early, by which the step knows it again.
     """
     return await save(graph, given)
 

@@ -51,8 +51,10 @@ bench: ## Measure against nginx and rclone in the same run, and write build/benc
 	@$(SETUP) packages nginx wrk
 	@$(RUN) tests.bench
 
-soak: ## Kill workers at every point of a run, then use it for an hour on a bad day at Microsoft (MINUTES=5)
+soak: ## Judge every action, kill workers at every point of a run, then an hour of use on a bad day at Microsoft (MINUTES=5)
 	@$(SETUP) packages
+	@$(RUN) pytest tests/conformance
+	@EVERY_FRAGMENT=1 $(RUN) pytest tests/integrations/onedrive/test_transfers.py
 	@CRASH_EVERYWHERE=1 $(RUN) pytest tests/crash
 	@$(RUN) scripts.soak
 

@@ -1,7 +1,7 @@
 """What judging shares: a stage for each integration and kind of account, kept while its cases are played.
 
-`make test T=tests/conformance` judges every action by every trouble, which takes minutes. With all other tests,
-`make test` takes some of them, by the seed that pytest prints first.
+`make test T=tests/conformance` and `make soak` judge every action by every trouble, which takes minutes. With all other
+tests, `make test` takes some of them, by the seed that pytest prints first.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 from tests.conformance.stage import Stage, stage
 
-ONE_OF = 6
+ONE_OF = 9
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

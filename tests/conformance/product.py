@@ -5,7 +5,7 @@ It is the module `tests.integrations.NAME.conformance`, which holds `KINDS`, `CA
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -80,6 +80,10 @@ class Product(Protocol):
     api_url: str | None
     """Where its API is, if that is not the sandbox's."""
 
+    def scopes(self, scopes: Set[str]) -> Set[str]:
+        """Return what these scopes for the user's own things are called for those that lie here."""
+        ...
+
     def lay_out(self) -> str:
         """Lay out a new scene, equal to those before it but for its name, and return the name."""
         ...
@@ -93,7 +97,7 @@ class Product(Protocol):
         ...
 
     def spoil(self, number: int, trouble: Trouble) -> None:
-        """Let the request of that number, from 0, meet trouble."""
+        """Let the request of that number, from 0, meet trouble; those that met trouble before it do not count."""
         ...
 
     def has_struck(self) -> bool:

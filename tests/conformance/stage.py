@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Set
+from collections.abc import AsyncIterator, Iterable, Set
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -71,7 +71,8 @@ class Stage:
         """Return a stage whose user has consented to these scopes, and those that every sign-in asks for."""
         required = self.house.catalog.get(self.integration).required_scopes
         user = user_of(self.sandbox, self.product.email)
-        caller = await connect(self.house, self.sandbox, user, self.integration, {*required, *scopes})
+        given = {*required, *self.product.scopes(scopes)}
+        caller = await connect(self.house, self.sandbox, user, self.integration, given)
         return replace(self, context=replace(self.context, caller=caller))
 
     async def run(self, name: str, **values: Any) -> Any:  # Any: an action's input, and its result
@@ -79,9 +80,9 @@ class Stage:
         action, run = self.house.actions.get(self.integration, name), str(uuid4())
         return await self._run(action, await action.receive(values, self._files(run)), run)
 
-    async def play(self, action: Action, case: Case, number: int = -1, trouble: Trouble | None = None) -> Outcome:
-        """Run a case in a scene of its own to its end; the request of that number meets trouble."""
-        scene, run = self._begin(number, trouble)
+    async def play(self, action: Action, case: Case, *numbers: int, trouble: Trouble | None = None) -> Outcome:
+        """Run a case in a scene of its own to its end; the requests of these numbers meet trouble."""
+        scene, run = self._begin(numbers, trouble)
         before = self.product.state(scene)
         try:
             given = await action.receive(dict(case.of(scene)), self._files(run))
@@ -93,7 +94,7 @@ class Stage:
 
     async def play_killed(self, action: Action, case: Case, number: int, trouble: Trouble) -> Outcome:
         """Run a case in another process that is killed at the request of that number; then run it again here."""
-        scene, run = self._begin(number, trouble)
+        scene, run = self._begin([number], trouble)
         before = self.product.state(scene)
         given = await action.receive(dict(case.of(scene)), self._files(run))
         as_json = given.model_dump(mode="json", by_alias=True, exclude_none=True)
@@ -112,13 +113,14 @@ class Stage:
             return self._outcome(scene, before, error)
         return self._outcome(scene, before)
 
-    def _begin(self, number: int, trouble: Trouble | None) -> tuple[str, str]:
+    def _begin(self, numbers: Iterable[int], trouble: Trouble | None) -> tuple[str, str]:
         self.product.heal()
         self.sandbox.world.ledger.clear()
         scene = self.product.lay_out()
         self.clock.advance(_AGO)  # what lies in the scene was not made in the second in which the step begins
         if trouble is not None:
-            self.product.spoil(number, trouble)
+            for number in numbers:
+                self.product.spoil(number, trouble)
         return scene, str(uuid4())
 
     def _files(self, run: str) -> RunFiles:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence, Set
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -46,13 +47,17 @@ class Stub:
 
     def __init__(self) -> None:
         self._asked: list[Asked] = []
-        self._trouble: tuple[int, Trouble] | None = None
+        self._troubles: deque[tuple[int, Trouble]] = deque()
+        self._unspoilt = 0
         self._has_struck = False
         self._scenes = count(1)
 
     def answer(self, call: Call) -> tuple[int, Json]:
         """Return the status and body of the answer to a call."""
         raise NotImplementedError
+
+    def scopes(self, scopes: Set[str]) -> Set[str]:
+        return scopes
 
     def lay_out(self) -> str:
         raise NotImplementedError
@@ -68,13 +73,14 @@ class Stub:
         return self._asked
 
     def spoil(self, number: int, trouble: Trouble) -> None:
-        self._trouble = number, trouble
+        self._troubles.append((number, trouble))
 
     def has_struck(self) -> bool:
         return self._has_struck
 
     def heal(self) -> None:
-        self._asked, self._trouble, self._has_struck = [], None, False
+        self._asked, self._unspoilt, self._has_struck = [], 0, False
+        self._troubles.clear()
 
     @asynccontextmanager
     async def served(self, kind: str, sandbox: Sandbox) -> AsyncIterator[Product]:
@@ -96,16 +102,18 @@ class Stub:
             await runner.cleanup()
 
     async def _answered(self, request: web.Request, sandbox: Sandbox) -> web.StreamResponse:
-        number = len(self._asked)
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         self._asked.append(Asked(request.method, scheme == "Bearer"))
+        is_spoilt = bool(self._troubles) and self._troubles[0][0] == self._unspoilt
+        self._unspoilt += not is_spoilt
         grant = sandbox.world.issuer.access.get(token)
         if grant is None or grant.expires <= sandbox.world.clock.now():
             return web.json_response({"error": {"code": "InvalidAuthenticationToken"}}, status=401)
         body = await request.read()
         call = Call(request.method, request.path, json.loads(body) if body else None, grant.scopes)
-        if self._trouble is not None and self._trouble[0] == number:
-            return await self._spoilt(request, call, self._trouble[1])
+        if is_spoilt:
+            _, trouble = self._troubles.popleft()
+            return await self._spoilt(request, call, trouble)
         status, said = self.answer(call)
         return web.json_response(said, status=status)
 

@@ -70,12 +70,24 @@ async def test_asked_to_come_back_later_at_any_request_it_does_and_ends_as_in_pe
 
     for number in range(len(peace.asked)):
         began = staged.clock.now()
-        outcome = await staged.play(action, case, number, trouble)
+        outcome = await staged.play(action, case, number, trouble=trouble)
 
         assert staged.product.has_struck()
         assert _is_as(peace.after, outcome.after, outcome.error, case, trouble, before=outcome.before)
         if trouble is Trouble.VERY_BUSY:
             assert staged.clock.now() - began >= timedelta(minutes=2)
+
+
+@each_case
+async def test_asked_to_come_back_later_at_every_request_it_sleeps_no_longer_for_that_and_ends_as_in_peace(
+    staged: Stage, action: Action, case: Case
+) -> None:
+    peace = await staged.play(action, case)
+
+    outcome = await staged.play(action, case, *range(len(peace.asked)), trouble=Trouble.BUSY)
+
+    assert staged.product.has_struck()
+    assert _is_as(peace.after, outcome.after, outcome.error, case, Trouble.BUSY, before=outcome.before)
 
 
 @each_case
@@ -86,7 +98,7 @@ async def test_with_a_stale_token_it_has_it_refreshed_once_and_ends_as_in_peace(
 
     for number in [number for number, asked in enumerate(peace.asked) if asked.has_bearer]:
         staged.clock.advance(_SOME_TIME)
-        outcome = await staged.play(action, case, number, Trouble.STALE)
+        outcome = await staged.play(action, case, number, trouble=Trouble.STALE)
 
         assert outcome.error is None
         assert outcome.after == peace.after
@@ -106,7 +118,7 @@ async def test_whichever_answer_is_lost_it_is_done_once(
     peace = await staged.play(action, case)
 
     for number in range(len(peace.asked)):
-        outcome = await staged.play(action, case, number, trouble)
+        outcome = await staged.play(action, case, number, trouble=trouble)
 
         assert staged.product.has_struck()
         assert _is_as(peace.after, outcome.after, outcome.error, case, trouble, before=outcome.before)

@@ -1,8 +1,8 @@
-"""OneDrive, brought to be judged: work and personal accounts, and a case of each action."""
+"""OneDrive, brought to be judged: drives of work and personal accounts, a library of a site, a case of each action."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Sequence, Set
 from contextlib import asynccontextmanager
 from itertools import count, groupby
 from typing import Any
@@ -16,7 +16,7 @@ from msgraph_sandbox.faults import Fault, Planted
 from msgraph_sandbox.graph.sharing import Permission
 from msgraph_sandbox.server import Sandbox
 
-KINDS = ("work", "personal")
+KINDS = ("work", "personal", "library")
 
 _NOT_SIGN_IN = "^(?!.*/oauth2/)"
 _FAULTS: dict[Trouble, dict[str, Any]] = {  # Any: the fields of a fault
@@ -37,17 +37,33 @@ _UNSURE: dict[str, tuple[type[LandbridgeError], ...]] = {
 }
 
 
+class Scene(str):
+    """The name of a scene, and the drive where it lies."""
+
+    __slots__ = ("drive_id", "is_own")
+
+    drive_id: str
+    is_own: bool
+    """Whether the drive is the user's own, which needs no naming."""
+
+
 class OneDrive:
-    """A user's drive at the sandbox. A scene is a folder in its root."""
+    """A user's drive at the sandbox, or a library of a site of theirs. A scene is a folder in its root."""
 
     api_url: str | None = None
 
     def __init__(self, kind: str, sandbox: Sandbox) -> None:
-        self.email = {"work": ADA, "personal": MARY}[kind]
+        self.email = MARY if kind == "personal" else ADA
         self._world = sandbox.world
-        self._drive = next(one for one in self._world.library.drives.values() if one.owner.email == self.email)
+        library = self._world.library
+        own = next(one for one in library.drives.values() if one.owner.email == self.email)
+        self._is_own = kind != "library"
+        self._drive = own if self._is_own else library.drive(next(iter(library.sites.values())).drive_id)
         self._numbers = count(1)
         self._planted: Planted | None = None
+
+    def scopes(self, scopes: Set[str]) -> Set[str]:
+        return scopes if self._is_own else {f"{scope}.All" for scope in scopes}
 
     def lay_out(self) -> str:
         scene = self._folder(f"Scene {next(self._numbers)}", self._drive.root)
@@ -57,7 +73,9 @@ class OneDrive:
         self._file("a.jpg", b"picture", scene)
         self._file("in.txt", b"in", self._folder("Box", scene))
         self._folder("Other", scene)
-        return scene.name
+        name = Scene(scene.name)
+        name.drive_id, name.is_own = self._drive.id, self._is_own
+        return name
 
     def state(self, scene: str) -> object:
         folder = self._drive.child(self._drive.root, scene)
@@ -100,16 +118,24 @@ async def product(kind: str, sandbox: Sandbox) -> AsyncIterator[Product]:
     yield OneDrive(kind, sandbox)
 
 
-def case(**values: Any) -> Case:  # Any: an action's input, where @ stands for the scene
+def case(**values: Any) -> Case:  # Any: an action's input, where @ stands for the scene, and $ for its drive
     def of(scene: str) -> Values:
-        return {name: value.replace("@", scene) if isinstance(value, str) else value for name, value in values.items()}
+        assert isinstance(scene, Scene)
+        said = {name: _said(value, scene) for name, value in values.items()}
+        return said if scene.is_own else {"driveId": scene.drive_id, **said}
 
     return Case(of)
 
 
+def _said(value: Any, scene: Scene) -> Any:  # Any: as above
+    return value.replace("@", scene).replace("$", scene.drive_id) if isinstance(value, str) else value
+
+
 def _request(method: str, path: str, **more: Any) -> Case:  # Any: as above
     def of(scene: str) -> Values:
-        return {"method": method, "path": path.replace("@", scene.replace(" ", "%20")), **more}
+        assert isinstance(scene, Scene)
+        drive = "/me/drive" if scene.is_own else f"/drives/{scene.drive_id}"
+        return {"method": method, "path": drive + path.replace("@", scene.replace(" ", "%20")), **more}
 
     return Case(of, _UNSURE.get(method, ()), frozenset({"Files.Read"}) if method == "GET" else None)
 
@@ -139,6 +165,7 @@ CASES = {
     "copy_item": [
         case(itemPath="@/Box", destinationPath="@/Other"),
         case(itemPath="@/a.txt", destinationPath="@", name="c.txt"),
+        case(itemPath="@/a.txt", destinationDriveId="$", destinationPath="@/Box"),
     ],
     "rename_item": [case(itemPath="@/a.txt", name="c.txt")],
     "move_file": [case(filePath="@/a.txt", destinationPath="@/Box")],
@@ -158,13 +185,13 @@ CASES = {
     "list_versions": [case(filePath="@/a.txt")],
     "get_version": [case(filePath="@/a.txt", versionId="1.0")],
     "restore_version": [case(filePath="@/a.txt", versionId="1.0")],
-    "list_drives": [case()],
+    "list_drives": [Case(lambda _: {})],
     "get_drive": [case()],
     "list_changes": [case()],
     "list_recent": [case(limit=5)],
     "onedrive_request": [
-        _request("POST", "/me/drive/root:/@:/children", body=NEW_FOLDER),
-        _request("GET", "/me/drive/root:/@:/children", paging={"limit": 2}),
-        _request("DELETE", "/me/drive/root:/@/Box:"),
+        _request("POST", "/root:/@:/children", body=NEW_FOLDER),
+        _request("GET", "/root:/@:/children", paging={"limit": 2}),
+        _request("DELETE", "/root:/@/Box:"),
     ],
 }

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from tests.conformance.step import begin
 from tests.integrations.landbridge import eventually
-from tests.integrations.onedrive.account import Account
+from tests.integrations.onedrive.account import ADA, MARY, Account
+from tests.integrations.onedrive.test_files_and_folders import NAMES
 
 from landbridge.errors import ContentsDamaged, ItemChanged, LandbridgeError, NameTaken, OutcomeUnknown, StorageFull
 from landbridge.files import PIECE, File
+from landbridge.integrations.onedrive import transfers
 from msgraph_sandbox.drive.items import Item
 
 MEBI = 1 << 20
@@ -36,6 +42,15 @@ async def assert_saved_once(account: Account, file: File, name: str | None = Non
     assert [found for found in account.names() if found.startswith(wanted)] == [name or file.name]
     fetched = await account.run("get_file", filePath=name or file.name)
     assert (fetched.content.size, fetched.content.sha256) == (file.size, file.sha256)
+
+
+def some_of(cases: list[Any]) -> list[Any]:
+    """Return every other case, and all of them where `EVERY_FRAGMENT` is set, as `make soak` does."""
+    return cases if os.environ.get("EVERY_FRAGMENT") else cases[::2]
+
+
+def said(fault: dict[str, Any]) -> str:
+    return "-".join(map(str, fault.values()))
 
 
 def fragments(account: Account) -> list[Any]:
@@ -61,12 +76,51 @@ async def test_no_url_that_is_signed_ever_gets_the_bearer(account: Account) -> N
     assert {(entry.service, entry.authorized) for entry in seen} == {("upload", False), ("download", False)}
 
 
-FAULTS = [{"status": 503}, {"effect": "reset"}, {"status": 429}, {"status": 429, "retry_after": 120}, {"status": 500}]
+@pytest.fixture
+def short_fragments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a file that is a thousand times smaller than otherwise be a large one."""
+    monkeypatch.setattr(transfers, "FRAGMENT", SHORT)
+    monkeypatch.setattr(transfers, "SIMPLE_UPLOAD", SHORT)
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: "-".join(map(str, fault.values())))
-async def test_every_fragment_in_turn_may_meet_trouble(work_account: Account, fault: dict[str, Any]) -> None:
-    account, file = work_account, await a_file(work_account, 64 * MEBI)
+SHORT = 10_000
+SIZES = st.builds(lambda count, more: max(count * SHORT + more, 0), st.integers(0, 4), st.integers(-2, 2))
+
+
+@pytest.mark.usefixtures("short_fragments")
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=NAMES, size=SIZES, conflict=st.sampled_from(["fail", "rename", "replace"]))
+async def test_whatever_is_saved_around_the_ends_of_fragments_is_got_back_byte_for_byte(
+    account: Account, name: str, size: int, conflict: str
+) -> None:
+    folder, contents = account.folder(str(uuid4())), BLOCK[:size]
+    file = await account.context.files.save(name, "application/octet-stream", contents)
+    account.sandbox.world.ledger.clear()
+
+    saved = await account.run("save_file", file=file, folderId=folder.id, conflictBehavior=conflict)
+    fetched = await account.run("get_file", fileId=saved.id)
+
+    assert (saved.size, fetched.content.sha256) == (size, hashlib.sha256(contents).hexdigest())
+    assert len(fragments(account)) in {0, -(-size // SHORT)}
+    assert len(account.names(folder)) == 1
+
+
+FAULTS: list[dict[str, Any]] = [
+    {"status": 503},
+    {"effect": "reset"},
+    {"status": 429},
+    {"status": 429, "retry_after": 120},
+    {"status": 500},
+]
+
+
+@pytest.mark.parametrize(
+    ("account", "fault"),
+    some_of([pytest.param(email, fault, id=f"{email}-{said(fault)}") for email in (ADA, MARY) for fault in FAULTS]),
+    indirect=["account"],
+)
+async def test_every_fragment_in_turn_may_meet_trouble(account: Account, fault: dict[str, Any]) -> None:
+    file = await a_file(account, 64 * MEBI)
     for number in range(7):  # each strikes one request after the one before it has struck: the next fragment's first
         account.plant(service="upload", method="PUT", skip=number, **fault)
 
@@ -156,11 +210,15 @@ async def test_the_users_own_times_are_kept_without_a_second_version(account: Ac
     assert not account.drive.item(small.id).more.versions
 
 
-@pytest.mark.parametrize("fragment", range(7))
+@pytest.mark.parametrize(
+    ("account", "fragment"),
+    some_of([pytest.param(email, number, id=f"{email}-{number}") for email in (ADA, MARY) for number in range(7)]),
+    indirect=["account"],
+)
 async def test_an_upload_whose_process_is_killed_goes_on_in_another_and_not_from_the_start(
-    work_account: Account, fragment: int
+    account: Account, fragment: int
 ) -> None:
-    account, file = work_account, await a_file(work_account, 64 * MEBI)
+    file = await a_file(account, 64 * MEBI)
     account.plant(service="upload", method="PUT", skip=fragment, effect="delay", delay=60)
     (planted,) = account.sandbox.world.faults.all()
     process = await begin(

@@ -255,7 +255,7 @@ async def test_a_copy_that_is_never_done_ends_and_says_what_to_do(account: Accou
     account.plant(service="monitor", count=None, status=500)
     began = account.clock.now()
 
-    with pytest.raises(OutcomeUnknown, match="has not said since that it is done"):
+    with pytest.raises(OutcomeUnknown, match="has not told for a day that it gets on"):
         await account.run("copy_item", itemPath="a.txt", destinationPath="/", name="b.txt")
 
     assert timedelta(days=1) <= account.clock.now() - began < timedelta(days=2)

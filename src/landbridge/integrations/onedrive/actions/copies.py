@@ -55,7 +55,7 @@ async def _begin(graph: Graph, given: CopyItem) -> _State:
     must_be_folder(destination)
     must_take(destination, name or item.name or "", is_folder=item.is_folder)
     state: _State = {
-        "began": graph.context.clock.now().isoformat(),
+        "standstill": graph.context.clock.now().isoformat(),
         "from": [place.drive, place.start],
         "original": item.as_json(),
         "to": [folder.drive, folder.start],
@@ -104,6 +104,9 @@ async def _watch(graph: Graph, given: CopyItem, state: _State) -> DriveItem | Wa
             return await _done(graph, await graph.item(Place(state["to"][0], str(item_id))))
     if answer.status in _GONE or said.get("status") == "completed":
         return await _look(graph, given, state)
+    if (done := said.get("percentageComplete")) not in (None, state.get("done")):
+        state = {**state, "done": done, "standstill": graph.context.clock.now().isoformat()}
+        await graph.context.checkpoint.write(state)
     return _later(graph, state, graph.asked_to_wait(answer))
 
 
@@ -144,9 +147,9 @@ async def _done(graph: Graph, item: DriveItem) -> DriveItem:
 
 
 def _later(graph: Graph, state: _State, asked: timedelta | None = None) -> Wait:
-    wait = graph.later(datetime.fromisoformat(state["began"]), _LOOK_AGAIN if asked is None else asked)
+    wait = graph.later(datetime.fromisoformat(state["standstill"]), _LOOK_AGAIN if asked is None else asked)
     if wait is None:
-        raise OutcomeUnknown("OneDrive began a copy a day ago, and has not said since that it is done.")
+        raise OutcomeUnknown("OneDrive began a copy, and has not told for a day that it gets on.")
     return wait
 
 

@@ -156,6 +156,18 @@ async def test_what_is_no_file_is_refused_in_words(run: RunFiles, value: object)
         await run.receive(value)
 
 
+@pytest.mark.parametrize("mime_type", ["text/plain\r\nX-Evil: 1", "text/plän", "\x00"])
+async def test_a_type_that_no_header_can_hold_is_refused_from_outside_and_forgotten_from_a_provider(
+    run: RunFiles, mime_type: str
+) -> None:
+    file = await run.save("a", mime_type, b"a")
+
+    assert file.mime_type == "application/octet-stream"
+    for value in ({"name": "a", "data": "00"}, file.model_dump(by_alias=True)):
+        with pytest.raises(InvalidRequest, match=r"look at mimeType"):
+            await run.receive({**value, "mimeType": mime_type})
+
+
 async def test_an_id_from_outside_is_refused(files: Files, run: RunFiles) -> None:
     foreign = await files.of("project", "other").save("a.txt", "text/plain", b"secret")
 

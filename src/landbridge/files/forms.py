@@ -10,6 +10,20 @@ from pydantic.alias_generators import to_camel
 
 from landbridge.errors import InvalidRequest
 
+ANYTHING = "application/octet-stream"
+"""The type of contents of which nothing is known."""
+
+
+def can_be_sent(mime_type: str) -> bool:
+    """Return whether a type can stand in a header."""
+    return mime_type.isascii() and mime_type.isprintable()
+
+
+def must_be_sent(mime_type: str) -> None:
+    """Raise `InvalidRequest` for a type that cannot."""
+    if not can_be_sent(mime_type):
+        raise InvalidRequest("This is not a file: look at mimeType.")
+
 
 class File(BaseModel):
     """A file's contents, by reference."""
@@ -30,7 +44,7 @@ class InlineFile(BaseModel):
 
     data: str
     name: str
-    mime_type: str = "application/octet-stream"
+    mime_type: str = ANYTHING
     encoding: Literal["hex", "base64"] = "hex"
 
     async def contents(self, text: AsyncIterable[bytes]) -> AsyncIterator[bytes]:

@@ -21,7 +21,7 @@ from pydantic import JsonValue, ValidationError
 from landbridge.disk import settle
 from landbridge.errors import FileUnknown, InvalidRequest, TooLarge, VaultFailed
 from landbridge.files.contents import Contents, Piece
-from landbridge.files.forms import File, InlineFile
+from landbridge.files.forms import ANYTHING, File, InlineFile, can_be_sent, must_be_sent
 from landbridge.files.stores import delete, translated
 from landbridge.files.writing import PIECE, Digest, InFolder, InObjectStore, Note, Target, blocks, write
 from landbridge.vault import Vault
@@ -71,6 +71,7 @@ class RunFiles:
         have to begin again, in another process too, is told by `note` which pieces are safe, every `PIECE` bytes, and
         gives them as `kept` then; `chunks` are what follows.
         """
+        mime_type = mime_type if can_be_sent(mime_type) else ANYTHING
         pieces, digest = list(kept), Digest()
         async for chunk in self.pieced(pieces).chunks():
             await digest.update(chunk)
@@ -159,18 +160,18 @@ class RunFiles:
 
         Raises `FileUnknown` for an id that is not this run's, `InvalidRequest` for anything that is no file.
         """
-        if isinstance(value, File):
-            self.open(value)
-            return value
-        if not isinstance(value, Mapping):
+        if not isinstance(value, File | Mapping):
             raise InvalidRequest("A file is an object: `{name, data, mimeType}`, or what an earlier step gave.")
         try:
-            if "data" in value:
-                return await self._receive_inline(InlineFile.model_validate(value))
+            if isinstance(value, Mapping) and "data" in value:
+                given = InlineFile.model_validate(value)
+                must_be_sent(given.mime_type)
+                return await self._receive_inline(given)
             file = File.model_validate(value)
         except ValidationError as error:
             places = ", ".join(".".join(map(str, problem["loc"])) for problem in error.errors())
             raise InvalidRequest(f"This is not a file: look at {places}.") from None
+        must_be_sent(file.mime_type)
         self.open(file)
         return file
 

@@ -14,7 +14,7 @@ import structlog
 from pydantic import JsonValue
 
 from landbridge.clock import Clock
-from landbridge.errors import LandbridgeError
+from landbridge.errors import LandbridgeError, StoreFailed
 from landbridge.store import appointments as store
 from landbridge.store import runs as runs_store
 from landbridge.store.appointments import AppointmentRow, Party
@@ -30,7 +30,7 @@ from landbridge.workflows.schedule import Cron
 log = structlog.get_logger(__name__)
 
 LOOK_AGAIN: Final = timedelta(minutes=1)
-"""After what time a workflow that runs once on connecting is tried again, if its user could not have it yet."""
+"""After what time an appointment that could not be kept is tried again: its user lacked something, or we did."""
 
 _AT_ONCE = 200
 _LOOKED_FOR = 10_000
@@ -61,16 +61,18 @@ class Appointments:
         async with self._database.read() as tx:
             projects = await store.projects_with(tx, ("scheduler", "integrationEnabled"))
         for project_id in projects:
-            for deployed in await self._deployments.deployed(project_id):
-                if isinstance(deployed.plan.workflow.trigger, SchedulerTrigger | IntegrationEnabledTrigger):
-                    while await self._arrange(deployed) == _LOOKED_FOR:
-                        pass
+            try:
+                await self._arrange_project(project_id)
+            except StoreFailed:
+                raise
+            except Exception:  # the others' go on
+                log.exception("a project's appointments cannot be made", project=project_id)
 
     async def keep(self) -> int:
         """Start what is due, and return how many runs that were."""
         started = 0
         while found := await self._due(now := self._clock.now()):
-            kept = [await self._kept(row, party, now) for row, party in found]
+            kept = [await self._kept_or_later(row, party, now) for row, party in found]
             async with self._database.begin() as tx:
                 runs = []
                 for one in kept:
@@ -81,6 +83,12 @@ class Appointments:
                 await runs_store.insert_runs(tx, runs)
             started += len(runs)
         return started
+
+    async def _arrange_project(self, project_id: str) -> None:
+        for deployed in await self._deployments.deployed(project_id):
+            if isinstance(deployed.plan.workflow.trigger, SchedulerTrigger | IntegrationEnabledTrigger):
+                while await self._arrange(deployed) == _LOOKED_FOR:
+                    pass
 
     async def _arrange(self, deployed: Deployed) -> int:
         """Make up to `_LOOKED_FOR` appointments, and return how many were missing.
@@ -101,6 +109,16 @@ class Appointments:
     async def _due(self, now: datetime) -> list[tuple[AppointmentRow, Party]]:
         async with self._database.read() as tx:
             return await store.due(tx, now, most=_AT_ONCE) if await store.is_any_due(tx, now) else []
+
+    async def _kept_or_later(self, row: AppointmentRow, party: Party, now: datetime) -> _Kept:
+        """Return what comes of an appointment; of one that cannot be kept, that it is tried again: others go on."""
+        try:
+            return await self._kept(row, party, now)
+        except StoreFailed:
+            raise
+        except Exception:
+            log.exception("an appointment cannot be kept", workflow=row.workflow_id, user=party.user.user_id)
+            return _Kept(row, row.version_id, due_at=now + LOOK_AGAIN)
 
     async def _kept(self, row: AppointmentRow, party: Party, now: datetime) -> _Kept:
         project_id = party.connection.project_id

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from landbridge.clock import Clock
 from landbridge.connections.accounts import Connected
-from landbridge.errors import Conflict, InvalidRequest, NotFound
+from landbridge.errors import Conflict, InvalidRequest, LandbridgeError, NotFound
 from landbridge.kit import Actions
 from landbridge.store import workflows as store
 from landbridge.store.cache import Cache
@@ -19,10 +19,11 @@ from landbridge.store.database import Database, Transaction
 from landbridge.store.sealed import identity
 from landbridge.store.workflows import EventRow, SecretRow, VersionRow, WorkflowRow
 from landbridge.vault import Vault
-from landbridge.workflows.checking import Facts, Problem, check
+from landbridge.workflows.checking import Facts, Problem, check, check_permissions
 from landbridge.workflows.conditions import decide
 from landbridge.workflows.definition import Condition, Workflow
 from landbridge.workflows.plan import Plan
+from landbridge.workflows.scope import Json
 
 _PLANS = 500
 _PROJECTS = 1000
@@ -43,11 +44,16 @@ class Deployed:
         return bool(mine.get("enabled", self.workflow.is_default_enabled))
 
     def is_for(self, user: UserRow) -> bool:
-        """Return whether the workflow's permissions let this user see and run it."""
-        if not self.workflow.permissions:
-            return True
-        conditions = tuple(tuple(map(Condition.model_validate, group)) for group in self.workflow.permissions)
-        return decide(conditions, {"user": {"id": user.user_id, "metadata": user.meta}})
+        """Return whether the workflow's permissions let this user see and run it; metadata that is missing is a no."""
+        names: Json = {"user": {"id": user.user_id, "metadata": user.meta}}
+        return not self.workflow.permissions or any(_holds(group, names) for group in self.workflow.permissions)
+
+
+def _holds(group: list[Any], names: Json) -> bool:  # Any: JSON
+    try:
+        return decide([[Condition.model_validate(one) for one in group]], names)
+    except LandbridgeError:  # of one group: another may let the user in all the same
+        return False
 
 
 class Deployments:
@@ -94,10 +100,14 @@ class Deployments:
         is_default_enabled: bool | None = None,
         permissions: Sequence[Sequence[Condition]] | None = None,
     ) -> WorkflowRow:
-        """Change who sees a workflow, and for whom it is on without their doing. Raises `NotFound`."""
+        """Change who sees a workflow, and for whom it is on without their doing.
+
+        Raises `NotFound`; `InvalidRequest` for permissions that ask for anything but the user.
+        """
         row = await self.get(project_id, workflow_id)
         changes: dict[str, Any] = {"is_hidden": is_hidden, "is_default_enabled": is_default_enabled}
         if permissions is not None:
+            must_have_none(check_permissions(permissions), "Nobody can be judged by this")
             changes["permissions"] = [[one.model_dump(mode="json") for one in group] for group in permissions]
         return await self._change(row, **{name: value for name, value in changes.items() if value is not None})
 
@@ -271,11 +281,11 @@ class Deployments:
         return await self.get(row.project_id, row.id)
 
 
-def must_have_none(problems: Sequence[Problem]) -> None:
-    """Raise `InvalidRequest` with the problems that keep a workflow from running, if there are any."""
+def must_have_none(problems: Sequence[Problem], therefore: str = "The workflow cannot run yet") -> None:
+    """Raise `InvalidRequest` with the problems that there are, if there are any."""
     if problems:
         told = [problem.as_json() for problem in problems]
-        raise InvalidRequest(f"The workflow cannot run yet: {problems[0]}", meta={"problems": told})
+        raise InvalidRequest(f"{therefore}: {problems[0]}", meta={"problems": told})
 
 
 def is_on_for(deployed: Deployed, connected: Connected, user: UserRow) -> list[ConfigurationRow]:

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import event, insert, select
@@ -16,10 +17,16 @@ from tests.store import rows
 
 from landbridge.app import House
 from landbridge.errors import InvalidRequest
-from landbridge.store import history
+from landbridge.store import history, workflows
 from landbridge.store.history import Filter
 from landbridge.store.runs import SUCCEEDED, RunRow
-from landbridge.store.tables import appointments, configurations, connected_users, connections, values_of
+from landbridge.store.tables import (
+    appointments,
+    configurations,
+    connected_users,
+    connections,
+    values_of,
+)
 from landbridge.workflows.appointments import Appointments
 from landbridge.workflows.definition import Workflow
 from landbridge.workflows.deployments import Deployed
@@ -239,3 +246,19 @@ async def test_many_users_are_looked_through_once_and_written_down_some_at_a_tim
     assert hours == {0: many, 9: 1}
     assert sum("LEFT OUTER JOIN appointments" in statement for statement in asked) == 1
     assert sum(statement.startswith("INSERT INTO appointments") for statement in asked) == 3
+
+
+async def test_what_cannot_be_kept_holds_up_nothing_else(alone: Crew) -> None:
+    broken = await alone.deploy(DAILY % "UTC")
+    stranger = Crew(alone.place, *await alone.place.connected(email="grace@contoso.example"))
+    sound = await stranger.deploy(DAILY % "UTC")
+    await _arranged(alone)
+    unreadable = replace(broken.version, id=str(uuid4()), number=2, definition={"format": 2, "trigger": DAILY})
+    async with alone.place.house.database.begin() as tx:
+        await workflows.insert_version(tx, unreadable)
+        await workflows.update_workflow(tx, broken.workflow, deployed_version_id=unreadable.id)
+
+    assert await _passes(alone, days=1) == 1
+    await _arranged(alone)
+    assert await _passes(alone, days=1) == 1
+    assert len(await _runs(stranger, sound)) == 2

@@ -14,8 +14,8 @@ from landbridge.errors import InvalidRequest
 from landbridge.workflows.checking.inputs import of_input
 from landbridge.workflows.checking.problems import Facts, Problem
 from landbridge.workflows.checking.scopes import Scope, lone_shape
-from landbridge.workflows.checking.shapes import in_words
-from landbridge.workflows.conditions import OPERATORS, Operand
+from landbridge.workflows.checking.shapes import AN_OBJECT, TEXT, Shape, in_words
+from landbridge.workflows.conditions import OPERATORS, Conditions, Operand
 from landbridge.workflows.definition import (
     ActionStep,
     AppEventTrigger,
@@ -36,6 +36,7 @@ from landbridge.workflows.definition import (
 from landbridge.workflows.expressions import instead, lone_reference, references, texts
 
 _SCALARS = frozenset({"string", "number", "integer", "boolean", "null"})
+_OF_THE_USER = Scope({"user": Shape.closed({"id": TEXT, "metadata": AN_OBJECT})})
 _MUST_BE_SCALAR = ("url", "headers", "auth", "body.text", "body.query", "body.contentType")
 
 
@@ -65,7 +66,10 @@ def of_step(step: Step, scope: Scope, workflow: Workflow, facts: Facts) -> Itera
         case FunctionStep():
             yield from _of_code(step)
         case ConditionalStep():
-            yield from _of_conditions(step, scope)
+            if not step.if_:
+                said = "There is no condition, so it is always a no: add one, or delete the step."
+                yield Problem(step.id, "if", "", said)
+            yield from _of_conditions(step.id, "if", step.if_, scope)
         case FanOutStep():
             yield from _of_list(step, scope)
         case DelayStep():
@@ -76,25 +80,34 @@ def of_step(step: Step, scope: Scope, workflow: Workflow, facts: Facts) -> Itera
             yield from _of_other_workflow(step, workflow, facts)
 
 
+def of_permissions(permissions: Conditions) -> Iterator[Problem]:
+    """Yield what is wrong with the conditions on who may see and run a workflow."""
+    yield from _of_conditions("", "permissions", permissions, _OF_THE_USER)
+    written: list[JsonValue] = [[condition.model_dump(mode="json") for condition in group] for group in permissions]
+    for place, text in texts(written, "permissions"):
+        yield from _of_user(place, text, {"id", "metadata"}, "")
+
+
 def _of_trigger(workflow: Workflow, facts: Facts) -> Iterator[Problem]:
     match workflow.trigger:
         case AppEventTrigger(event=event) if event not in facts.events:
             said = f"The project has no app event “{event[:64]}”. {instead(event, facts.events)} Or add it there."
             yield Problem("", "trigger.event", "", said)
         case SchedulerTrigger(timezone=timezone):
-            yield from _of_timezone(timezone)
+            yield from _of_user("trigger.timezone", timezone, {"metadata"}, ", or a name as Europe/Berlin")
 
 
-def _of_timezone(timezone: str) -> Iterator[Problem]:
+def _of_user(place: str, text: str, known: Set[str], instead_: str) -> Iterator[Problem]:
+    """Yield what is wrong with a text that is looked at before there is a run, when only the user is known."""
     try:
-        found = references(timezone)
+        found = references(text)
     except InvalidRequest as error:
-        yield Problem("", "trigger.timezone", "", error.message)
+        yield Problem("", place, "", error.message)
         return
     for reference in found:
-        if reference.root != "user" or reference.segments[:1] != ("metadata",):
-            said = "Only the user is known here: write `{{ user.metadata.NAME }}`, or a name as Europe/Berlin."
-            yield Problem("", "trigger.timezone", str(reference), said)
+        if reference.root != "user" or not {str(name) for name in reference.segments[:1]} & known:
+            said = f"Only the user is known here: write `{{{{ user.metadata.NAME }}}}`{instead_}."
+            yield Problem("", place, str(reference), said)
 
 
 def _of_setting(setting: Setting) -> Iterator[Problem]:
@@ -133,7 +146,7 @@ def _of_request(step: RequestStep, scope: Scope) -> Iterator[Problem]:
     for field, template in step.templates().items():
         for place, text in texts(template, field):
             if place.startswith(_MUST_BE_SCALAR):
-                yield from _must_be(step, place, text, scope, _SCALARS, "a text")
+                yield from _must_be(step.id, place, text, scope, _SCALARS, "a text")
 
 
 def _of_code(step: FunctionStep) -> Iterator[Problem]:
@@ -158,34 +171,32 @@ def _binds_run(statement: ast.stmt) -> bool:
     return not isinstance(statement, ast.Expr | ast.Pass | ast.Import) and "run" in ast.dump(statement)
 
 
-def _of_conditions(step: ConditionalStep, scope: Scope) -> Iterator[Problem]:
-    if not step.if_:
-        yield Problem(step.id, "if", "", "There is no condition, so it is always a no: add one, or delete the step.")
-    for i, group in enumerate(step.if_):
+def _of_conditions(step: str, field: str, conditions: Conditions, scope: Scope) -> Iterator[Problem]:
+    for i, group in enumerate(conditions):
         if not group:
-            yield Problem(step.id, f"if[{i}]", "", "A group without conditions always holds: add one, or delete it.")
+            yield Problem(step, f"{field}[{i}]", "", "A group without conditions always holds: add one, or delete it.")
         for j, condition in enumerate(group):
-            rule, place = OPERATORS[condition.operator], f"if[{i}][{j}]"
+            rule, place = OPERATORS[condition.operator], f"{field}[{i}][{j}]"
             yield from _of_operand(step, f"{place}.left", condition.left, rule.left, scope)
             if rule.takes_right and condition.right is None:
                 said = f"{condition.operator} compares with something: fill it in, or ask `$doesNotExist` for null."
-                yield Problem(step.id, f"{place}.right", "", said)
+                yield Problem(step, f"{place}.right", "", said)
             elif rule.takes_right:
                 yield from _of_operand(step, f"{place}.right", condition.right, rule.right, scope)
             elif condition.right is not None:
                 said = f"{condition.operator} compares with nothing: leave it out, or take another operator."
-                yield Problem(step.id, f"{place}.right", "", said)
+                yield Problem(step, f"{place}.right", "", said)
 
 
 def _of_operand(
-    step: ConditionalStep, place: str, template: JsonValue, operand: Operand[Any] | None, scope: Scope
+    step: str, place: str, template: JsonValue, operand: Operand[Any] | None, scope: Scope
 ) -> Iterator[Problem]:
     """Yield a problem if an operand certainly cannot be compared, so that the answer is always the same."""
     if operand is None:
         return
     is_literal = not any("{{" in text for _, text in texts(template))
     if is_literal and operand.read(template) is None:
-        yield Problem(step.id, place, "", f"This is not {operand.words}: correct it, or take another operator.")
+        yield Problem(step, place, "", f"This is not {operand.words}: correct it, or take another operator.")
     yield from _must_be(step, place, template, scope, operand.kinds, operand.words)
 
 
@@ -194,7 +205,7 @@ def _of_list(step: FanOutStep, scope: Scope) -> Iterator[Problem]:
     if is_text or not isinstance(step.over, str | list):
         said = "A fan-out runs over a list: write one reference to a list, and nothing around it, or a list."
         yield Problem(step.id, "over", "", said)
-    yield from _must_be(step, "over", step.over, scope, {"array"}, "a list")
+    yield from _must_be(step.id, "over", step.over, scope, {"array"}, "a list")
 
 
 def _of_delay(step: DelayStep, scope: Scope) -> Iterator[Problem]:
@@ -205,7 +216,7 @@ def _of_delay(step: DelayStep, scope: Scope) -> Iterator[Problem]:
             number = math.nan
         if not 0 <= number < math.inf:
             yield Problem(step.id, "value", "", "A delay is a number, 0 or more, or one reference to one: correct it.")
-    yield from _must_be(step, "value", step.value, scope, {"number", "integer", "string"}, "a number")
+    yield from _must_be(step.id, "value", step.value, scope, {"number", "integer", "string"}, "a number")
 
 
 def _of_response(step: ResponseStep, scope: Scope, workflow: Workflow) -> Iterator[Problem]:
@@ -221,7 +232,7 @@ def _of_response(step: ResponseStep, scope: Scope, workflow: Workflow) -> Iterat
         yield Problem(step.id, "file", "", "Write one reference to a File that a step gave, and nothing around it.")
     elif step.response_type == "JSON" and step.file is not None:
         yield Problem(step.id, "file", "", "A JSON answer holds no file: let `responseType` be FILE, or delete this.")
-    yield from _must_be(step, "file", step.file, scope, {"object"}, "a File")
+    yield from _must_be(step.id, "file", step.file, scope, {"object"}, "a File")
 
 
 def _of_other_workflow(step: RunWorkflowStep, workflow: Workflow, facts: Facts) -> Iterator[Problem]:
@@ -264,14 +275,14 @@ def _runs(workflow: Workflow | None) -> list[str]:
 
 
 def _must_be(
-    step: Step, place: str, template: JsonValue, scope: Scope, kinds: Set[str], words: str
+    step: str, place: str, template: JsonValue, scope: Scope, kinds: Set[str], words: str
 ) -> Iterator[Problem]:
     """Yield a problem if a lone reference certainly leads to something of another kind."""
     shape = lone_shape(template, scope)
     if shape is not None and not shape.may_be(kinds):
         found = in_words(shape.kinds() or frozenset())
         said = f"This leads to {found}, and {words} is needed: refer to one, or make one with a Function step."
-        yield Problem(step.id, place, str(lone_reference(template)), said)
+        yield Problem(step, place, str(lone_reference(template)), said)
 
 
 def _is_lone(template: JsonValue) -> bool:

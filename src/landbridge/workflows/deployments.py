@@ -22,6 +22,7 @@ from landbridge.vault import Vault
 from landbridge.workflows.checking import Facts, Problem, check, check_permissions
 from landbridge.workflows.conditions import decide
 from landbridge.workflows.definition import Condition, Workflow
+from landbridge.workflows.masking import Mask
 from landbridge.workflows.plan import Plan
 from landbridge.workflows.scope import Json
 
@@ -65,7 +66,7 @@ class Deployments:
         self._actions = actions
         self._clock = clock
         self._deployed: Cache[tuple[Deployed, ...]] = Cache(database, scopes=_PROJECTS)
-        self._secrets: Cache[Mapping[str, str]] = Cache(database, scopes=_PROJECTS)
+        self._secrets: Cache[tuple[Mapping[str, str], Mask]] = Cache(database, scopes=_PROJECTS)
         self._plans: LRUCache[str, Plan] = LRUCache(_PLANS)
 
     async def create(self, project_id: str, definition: Workflow) -> WorkflowRow:
@@ -232,6 +233,8 @@ class Deployments:
         """Keep a secret that definitions refer to as `{{ secrets.NAME }}`; nobody can read it back."""
         if not name.isidentifier() or len(name) > _LONGEST_NAME:
             raise InvalidRequest("A secret's name has letters, digits and `_`, and does not begin with a digit.")
+        if not value.strip():
+            raise InvalidRequest("A secret has a value: this one is empty.")
         id_ = str(uuid4())
         sealed = self._vault.seal(value.encode(), identity("project_secrets", project_id, id_))
         async with self._database.begin() as tx:
@@ -252,17 +255,25 @@ class Deployments:
         """Return those secrets opened, without those that are gone."""
         if not names:
             return {}
+        found, _ = await self._opened(project_id)
+        return {name: found[name] for name in names if name in found}
 
-        async def load() -> Mapping[str, str]:
+    async def mask(self, project_id: str) -> Mask:
+        """Return what hides a project's secrets: all of them, since what one run gives another one may show."""
+        _, mask = await self._opened(project_id)
+        return mask
+
+    async def _opened(self, project_id: str) -> tuple[Mapping[str, str], Mask]:
+        async def load() -> tuple[Mapping[str, str], Mask]:
             async with self._database.read() as tx:
                 rows = await store.secrets_of(tx, project_id)
-            opened = (
-                (row, self._vault.open(row.sealed, identity("project_secrets", project_id, row.id))) for row in rows
-            )
-            return {row.name: value.decode() for row, value in opened}
+            opened = {
+                row.name: self._vault.open(row.sealed, identity("project_secrets", project_id, row.id)).decode()
+                for row in rows
+            }
+            return opened, Mask(opened.values())
 
-        found = await self._secrets.read(store.scope_of(project_id), load)
-        return {name: found[name] for name in names if name in found}
+        return await self._secrets.read(store.scope_of(project_id), load)
 
     async def _facts(self, tx: Transaction, project_id: str) -> Facts:
         deployed = await store.deployed(tx, project_id)

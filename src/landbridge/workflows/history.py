@@ -2,18 +2,16 @@
 
 import asyncio
 import json
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 from typing import Any, Final, Literal
 
 from pydantic import JsonValue
 
 from landbridge.store.history import StepRow
-from landbridge.telemetry import redact
-from landbridge.workflows.scope import MASKED, Json
+from landbridge.workflows.masking import Mask
+from landbridge.workflows.scope import Json
 
 LONGEST_SHOWN: Final = 16 << 10
 """Characters of what a step was given, or gave, as JSON; of more, the beginning is kept, and how much it was."""
@@ -23,10 +21,6 @@ LARGEST_KEPT: Final = 4 << 20
 
 Part = Literal["input", "output"]
 
-_SECRET = re.compile(
-    "authorization|cookie|password|passwd|secret|token|api[-_]?key|private[-_]?key|credential|(?:download|upload)url",
-    re.IGNORECASE,
-)
 _PREVIEW = 4 << 10
 
 
@@ -45,10 +39,10 @@ class StepRecord:
     output: JsonValue
     error: Json | None
 
-    def told(self, run_id: str, given: JsonValue, secrets: frozenset[str]) -> "Told":
-        """Return the record as it is kept; `secrets` are values that must not be in it, wherever they come from."""
-        input_, all_given = cut(given, secrets)
-        output, all_given_back = cut(self.output, secrets)
+    def told(self, run_id: str, given: JsonValue, mask: Mask) -> "Told":
+        """Return the record as it is kept."""
+        input_, all_given = cut(given, mask)
+        output, all_given_back = cut(self.output, mask)
         wholes: dict[Part, str | None] = {"input": all_given, "output": all_given_back}
         row = StepRow(
             run_id=run_id,
@@ -61,7 +55,7 @@ class StepRecord:
             finished_at=self.ended,
             input=input_,
             output=output,
-            error=shown(self.error, secrets),
+            error=shown(self.error, mask),
         )
         return Told(row, {part: text for part, text in wholes.items() if text is not None})
 
@@ -74,27 +68,27 @@ class Told:
     large: dict[Part, str]
 
 
-async def tell(records: Iterable[StepRecord], run_id: str, secrets: frozenset[str]) -> list[Told]:
+async def tell(records: Iterable[StepRecord], run_id: str, mask: Mask) -> list[Told]:
     """Return records as they are kept. Long values are masked in a thread, where they hold up nobody."""
     given = [(record, record.given()) for record in records]
 
     def told() -> list[Told]:
-        return [record.told(run_id, value, secrets) for record, value in given]
+        return [record.told(run_id, value, mask) for record, value in given]
 
     is_long = any(_is_long(value) or _is_long(record.output) for record, value in given)
     return await asyncio.to_thread(told) if is_long else told()
 
 
-def shown(value: Any, secrets: frozenset[str]) -> Any:  # Any: JSON
+def shown(value: Any, mask: Mask) -> Any:  # Any: JSON
     """Return a value without secrets, and cut off if it is long: `{"truncated": true, "size": …, "preview": …}`."""
-    return cut(value, secrets)[0]
+    return cut(value, mask)[0]
 
 
-def cut(value: Any, secrets: frozenset[str]) -> tuple[Any, str | None]:  # Any: JSON
+def cut(value: Any, mask: Mask) -> tuple[Any, str | None]:  # Any: JSON
     """Return a value as it is shown, and the whole of it if that is more and can be kept."""
     if value is None:
         return None, None
-    masked = _masked(value, secrets)
+    masked = mask.over(value)
     text = json.dumps(masked, ensure_ascii=False, separators=(",", ":"))
     if len(text) <= LONGEST_SHOWN:
         return masked, None
@@ -121,27 +115,3 @@ def _is_long(value: Any) -> bool:  # Any: JSON
                 room -= 8 * len(entries)
                 left += entries
     return room <= 0
-
-
-def _masked(value: Any, secrets: frozenset[str]) -> Any:  # Any: JSON
-    if isinstance(value, str):
-        return _text(value, secrets)
-    if isinstance(value, dict):
-        return {
-            name: MASKED if inner and isinstance(inner, str) and _is_secret(name) else _masked(inner, secrets)
-            for name, inner in value.items()
-        }
-    if isinstance(value, list):
-        return [_masked(inner, secrets) for inner in value]
-    return value
-
-
-@lru_cache(maxsize=4096)
-def _is_secret(name: str) -> bool:
-    return _SECRET.search(name) is not None
-
-
-def _text(text: str, secrets: frozenset[str]) -> str:
-    for secret in secrets:
-        text = text.replace(secret, MASKED)
-    return redact(text)

@@ -28,6 +28,7 @@ from landbridge.workflows.effects import Effects
 from landbridge.workflows.history import shown, tell
 from landbridge.workflows.interpreter import Branches, Child, Journal, Later, LegOutcome, Over, Walk
 from landbridge.workflows.large_values import LargeValues
+from landbridge.workflows.masking import Mask
 from landbridge.workflows.outcomes import outputs_of, told
 from landbridge.workflows.plan import Plan
 from landbridge.workflows.runs import FAN_OUT, Sealing
@@ -87,11 +88,10 @@ class _UnderWay:
         current = self.walk.current
         return (len(self.walk.records), current and current.step, current and current.attempts)
 
-    async def rows(self) -> list[StepRow]:
+    async def rows(self, mask: Mask) -> list[StepRow]:
         """Return what there is to read; large values are kept at the end of the leg."""
         records = self.walk.records | ({self.walk.current.step: self.walk.current} if self.walk.current else {})
-        secrets = frozenset(self.walk.secrets.values())
-        return [told.row for told in await tell(records.values(), self.row.id, secrets)]
+        return [told.row for told in await tell(records.values(), self.row.id, mask)]
 
 
 class Legs:
@@ -142,7 +142,7 @@ class Legs:
         news = [one for one in self._under_way.values() if one.began < before and one.shown != one.told]
         if not news:
             return
-        tellings = [(one, one.told, await one.rows()) for one in news]
+        tellings = [(one, one.told, await one.rows(await self._mask(one.row, one.walk))) for one in news]
         async with self._database.begin() as tx:
             held = await store.held(tx, [one.row for one in news])
             await history_store.put_steps(tx, [row for _, _, rows in tellings for row in rows if row.run_id in held])
@@ -244,13 +244,13 @@ class Legs:
 
     async def _write(self, row: RunRow, walk: Walk | None, outcome: LegOutcome) -> bool:
         now = self._clock.now()
-        secrets = frozenset(walk.secrets.values()) if walk else frozenset()
-        told_ = await tell(walk.records.values(), row.id, secrets) if walk else []
+        mask = await self.persistently(self._mask, row, walk)
+        told_ = await tell(walk.records.values(), row.id, mask) if walk else []
         records = [await self._large_values.kept(row, one) if one.large else one.row for one in told_]
         branches = isinstance(outcome, Branches)
         started = await self.persistently(self._branching.rows, row, outcome, now) if branches else []
         changes = self._changes(row, walk, outcome, started, now)
-        changes["error"] = shown(changes.get("error"), secrets)
+        changes["error"] = shown(changes.get("error"), mask)
         spoils = isinstance(outcome, Over) and await self.persistently(self._spoils_fan_out, row, outcome)
 
         async def commit() -> bool:
@@ -269,6 +269,11 @@ class Legs:
                 return True
 
         return await self.persistently(commit)
+
+    async def _mask(self, row: RunRow, walk: Walk | None) -> Mask:
+        """Return what hides the project's secrets, and those that the leg began with, should they have changed."""
+        mask = await self._deployments.mask(row.project_id)
+        return mask.with_(walk.secrets.values()) if walk else mask
 
     async def persistently(self, work: Callable[..., Awaitable[_T]], *given: object) -> _T:
         """Do something with the database however long it is away: a leg cannot be begun again in its middle."""

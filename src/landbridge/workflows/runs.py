@@ -101,7 +101,7 @@ class Runs:
         """Return what a run's trigger gave, or the entry of a fan-out that it is about, as people may read it."""
         given = self._sealing.open(row, row.sealed_input)
         given = given.get("item" if row.trigger == FAN_OUT else "trigger")
-        value: JsonValue = await asyncio.to_thread(shown, given, frozenset())
+        value: JsonValue = await asyncio.to_thread(shown, given, await self._deployments.mask(row.project_id))
         return value
 
     async def cancel(self, project_id: str, run_id: str) -> None:

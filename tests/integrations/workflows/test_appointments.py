@@ -20,13 +20,7 @@ from landbridge.errors import InvalidRequest
 from landbridge.store import history, workflows
 from landbridge.store.history import Filter
 from landbridge.store.runs import SUCCEEDED, RunRow
-from landbridge.store.tables import (
-    appointments,
-    configurations,
-    connected_users,
-    connections,
-    values_of,
-)
+from landbridge.store.tables import appointments, configurations, connected_users, connections, values_of
 from landbridge.workflows.appointments import Appointments
 from landbridge.workflows.definition import Workflow
 from landbridge.workflows.deployments import Deployed
@@ -253,12 +247,14 @@ async def test_what_cannot_be_kept_holds_up_nothing_else(alone: Crew) -> None:
     stranger = Crew(alone.place, *await alone.place.connected(email="grace@contoso.example"))
     sound = await stranger.deploy(DAILY % "UTC")
     await _arranged(alone)
-    unreadable = replace(broken.version, id=str(uuid4()), number=2, definition={"format": 2, "trigger": DAILY})
+    definition = {"format": 2, "trigger": {"type": "scheduler"}}
+    unreadable = replace(broken.version, id=str(uuid4()), number=2, definition=definition)
     async with alone.place.house.database.begin() as tx:
         await workflows.insert_version(tx, unreadable)
         await workflows.update_workflow(tx, broken.workflow, deployed_version_id=unreadable.id)
 
     assert await _passes(alone, days=1) == 1
+    await stranger.deploy(DAILY % "UTC")
     await _arranged(alone)
-    assert await _passes(alone, days=1) == 1
+    assert await _passes(alone, days=1) == 2
     assert len(await _runs(stranger, sound)) == 2

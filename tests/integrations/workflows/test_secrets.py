@@ -96,6 +96,57 @@ async def test_no_secret_of_a_run_is_written_or_shown_in_any_spelling(landbridge
     assert not found
 
 
+ECHO = """
+name: Give back what is secret
+trigger: {type: request}
+steps:
+  - id: echo
+    type: function
+    code: "def run(p): return {'text': p['key'], 'number': int(p['pin']), 'in ' + p['key']: [p['key'] + p['longer']]}"
+    parameters: {key: "{{ secrets.KEY }}", pin: "{{ secrets.PIN }}", longer: "{{ secrets.LONGER }}"}
+"""
+
+ASK = """
+name: Ask another workflow
+trigger: {type: request}
+steps:
+  - {id: ask, type: runWorkflow, workflow: %s}
+  - {id: use, type: function, code: "def run(p): return p", parameters: {given: "{{ steps.ask.result }}"}}
+  - id: each
+    type: fanOut
+    over: ["{{ steps.ask.result.result.text }}"]
+    steps:
+      - id: fail
+        type: function
+        code: "def run(p): raise ValueError(p['item'])"
+        parameters: {item: "{{ item }}"}
+"""
+
+
+async def test_a_secret_that_another_workflow_gives_back_is_masked_wherever_it_goes(crew: Crew) -> None:
+    secrets = {"KEY": "very-secret-1", "LONGER": "very-secret-1-with-a-tail", "PIN": "73391245"}
+    for name, value in secrets.items():
+        await crew.place.house.deployments.put_secret(crew.project, name, value)
+    echo = await crew.deploy(ECHO)
+    run = await crew.ended((await crew.start(await crew.deploy(ASK % echo.workflow.id))).id)
+
+    shown = {id_: await crew.shown(f"/runs/{id_}") for id_ in (run.id, f"{run.id}:ask:0", f"{run.id}:each:0")}
+    masked = {"text": "•••", "number": "•••", "in •••": ["••••••"]}
+    given_back = {step["step"]: step["output"] for one in shown.values() for step in one["steps"]}
+    assert given_back["echo"] == given_back["ask"] == {"result": masked}
+    assert given_back["use"] == {"result": {"given": {"result": masked}}}
+    assert shown[f"{run.id}:each:0"]["input"] == "•••"
+    assert "ValueError: •••" in shown[run.id]["error"]["message"]
+    assert not [value for value in secrets.values() if value in json.dumps(shown)]
+
+
+async def test_a_secret_has_a_value(crew: Crew) -> None:
+    for value in ("", " "):
+        answer = await crew.operate("PUT", "/secrets/KEY", json={"value": value})
+        assert (answer.status, answer.code) == (400, "invalid_request")
+    assert await crew.shown("/secrets") == []
+
+
 async def _tokens(crew: Crew) -> list[str]:
     """Return the tokens with which the run called Microsoft."""
     row = (await crew.whose()).connection

@@ -1,0 +1,64 @@
+"""The mask over what people read of runs: all secrets of the project, and what looks like one."""
+
+import re
+from collections.abc import Collection, Iterable
+from functools import lru_cache
+from typing import Any
+
+from landbridge.telemetry import redact
+from landbridge.workflows.scope import MASKED
+
+_SECRET = re.compile(
+    "authorization|cookie|password|passwd|secret|token|api[-_]?key|private[-_]?key|credential|(?:download|upload)url",
+    re.IGNORECASE,
+)
+_NUMBER = re.compile(r"[-+]?[0-9]{1,300}(?:\.[0-9]{1,300})?")
+
+
+class Mask:
+    """Hides secrets in JSON: in texts and names wherever they stand, and numbers that one spells.
+
+    The longest go first: of a secret with another one in it, nothing is to be left.
+    """
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._known = frozenset(filter(None, secrets))
+        self._secrets = sorted(self._known, key=len, reverse=True)
+        spelt = [secret.strip() for secret in self._secrets]
+        self._numbers = {_number(text) for text in spelt if _NUMBER.fullmatch(text)}
+
+    def with_(self, secrets: Collection[str]) -> "Mask":
+        """Return this mask, hiding some more."""
+        return self if self._known.issuperset(secrets) else Mask({*self._known, *secrets})
+
+    def over(self, value: Any) -> Any:  # Any: JSON
+        """Return a value without what is to be hidden."""
+        match value:
+            case str():
+                return redact(self._without_secrets(value))
+            case dict():
+                return {
+                    self._without_secrets(name): MASKED
+                    if inner and isinstance(inner, str) and _is_secret(name)
+                    else self.over(inner)
+                    for name, inner in value.items()
+                }
+            case list():
+                return [self.over(inner) for inner in value]
+            case int() | float() if self._numbers and not isinstance(value, bool) and value in self._numbers:
+                return MASKED
+        return value
+
+    def _without_secrets(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, MASKED)
+        return text
+
+
+@lru_cache(maxsize=4096)
+def _is_secret(name: str) -> bool:
+    return _SECRET.search(name) is not None
+
+
+def _number(text: str) -> int | float:
+    return float(text) if "." in text else int(text)

@@ -1,0 +1,51 @@
+"""What people read of runs, and that no secret is in it."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from landbridge.workflows.masking import Mask
+
+SECRETS = st.lists(st.text("abcdef", min_size=2, max_size=6), min_size=1, max_size=5)
+
+
+@st.composite
+def leaks(draw: st.DrawFn) -> tuple[list[str], Any]:
+    """Return secrets, and JSON in which they stand anywhere."""
+    secrets = draw(SECRETS)
+    texts = st.lists(st.sampled_from([*secrets, "", "x", " - ", "{"]), max_size=4).map("".join)
+    values = st.recursive(texts | st.integers() | st.none(), lambda inner: st.lists(inner) | _objects(texts, inner))
+    return secrets, draw(values)
+
+
+def _objects(names: st.SearchStrategy[str], values: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.dictionaries(names, values, max_size=3)
+
+
+@given(leaks())
+def test_no_secret_is_left_wherever_it_stands(given_: tuple[list[str], Any]) -> None:
+    secrets, value = given_
+    left = json.dumps(Mask(secrets).over(value)).replace("[redacted]", "").replace("null", "")
+    assert not [secret for secret in secrets if secret in left]
+
+
+def test_of_a_secret_with_another_one_in_it_nothing_is_left() -> None:
+    secrets = ["key-1", "key-1-and-its-tail", "key"]
+    assert Mask(secrets).over("a key-1-and-its-tail b key-1 c key") == "a ••• b ••• c •••"
+
+
+@pytest.mark.parametrize("number", [12345678, 12345678.0])
+def test_a_number_that_a_secret_spells_is_hidden_and_others_are_not(number: float) -> None:
+    assert Mask(["12345678"]).over([number, 1, True, 123456789]) == ["•••", 1, True, 123456789]
+    assert Mask(["1"]).over({"is": True, "n": 1}) == {"is": True, "n": "•••"}
+
+
+def test_what_more_is_known_is_hidden_too() -> None:
+    assert Mask(["one"]).with_(["two"]).over("one two three") == "••• ••• three"
+
+
+def test_nothing_is_hidden_by_an_empty_secret() -> None:
+    assert Mask([""]).over({"": "text"}) == {"": "text"}

@@ -1,7 +1,7 @@
 """The runs that a step starts: one for each entry of a fan-out, or one of another workflow."""
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, cast
 from uuid import UUID, uuid5
 
@@ -15,7 +15,7 @@ from landbridge.workflows.deployments import Deployments
 from landbridge.workflows.interpreter import Branches
 from landbridge.workflows.outcomes import told
 from landbridge.workflows.runs import FAN_OUT, Sealing
-from landbridge.workflows.scope import Json
+from landbridge.workflows.scope import Json, Scope
 
 MOST_DEEP: Final = 10
 """How many runs may lie within each other."""
@@ -38,7 +38,7 @@ class Branching:
         """Return the runs to start: the first `concurrency` of them due, the others held until one is over."""
         step = branches.step
         if isinstance(step, RunWorkflowStep):
-            return [await self._of_workflow(parent, step, branches.inputs[0], now)]
+            return [await self._of_workflow(parent, step, branches, now)]
         return [self._entry(parent, step, index, item, now) for index, item in enumerate(branches.inputs)]
 
     def _entry(self, parent: RunRow, step: FanOutStep, index: int, item: JsonValue, now: datetime) -> RunRow:
@@ -47,8 +47,8 @@ class Branching:
         row = _child(parent, step.id, index, now, trigger=FAN_OUT, state=state, due_at=due_at)
         return self._with_input(row, {"item": item})
 
-    async def _of_workflow(self, parent: RunRow, step: RunWorkflowStep, given: JsonValue, now: datetime) -> RunRow:
-        row = _child(parent, step.id, 0, now, trigger=RUN_WORKFLOW, state=store.QUEUED, due_at=now)
+    async def _of_workflow(self, parent: RunRow, step: RunWorkflowStep, branches: Branches, now: datetime) -> RunRow:
+        row = _child(parent, step.id, branches.attempt - 1, now, trigger=RUN_WORKFLOW, state=store.QUEUED, due_at=now)
         row = row if step.wait else replace(row, parent_step=None)  # then its end is not the parent's business
         try:
             if parent.id.count(":") // 2 >= MOST_DEEP:
@@ -60,14 +60,23 @@ class Branching:
             return self._with_input(
                 replace(row, state=store.FAILED, due_at=None, finished_at=now, error=told(error)), {}
             )
-        around: Json = self._sealing.open(parent, parent.sealed_input)
         settings = {setting.id: setting.default for setting in deployed.plan.workflow.settings}
-        trigger = _as_trigger(deployed.plan.workflow, given)
+        trigger = _as_trigger(deployed.plan.workflow, branches.inputs[0])
         own = replace(row, workflow_id=deployed.workflow.id, version_id=deployed.version.id)
-        return self._with_input(own, {"trigger": trigger, "settings": settings, "user": around.get("user", {})})
+        given = {"trigger": trigger, "settings": settings, "user": branches.scope.user}
+        until = _until(step, branches.scope, now)
+        return self._with_input(own, given | ({"until": until.isoformat()} if until else {}))
 
     def _with_input(self, row: RunRow, given: Json) -> RunRow:
         return replace(row, sealed_input=self._sealing.seal(row.project_id, row.id, given))
+
+
+def _until(step: RunWorkflowStep, scope: Scope, now: datetime) -> datetime | None:
+    """Return when another workflow must be over: by the step's own time, and by that of whoever waits for its run."""
+    if not step.wait:
+        return None
+    own = now + timedelta(seconds=step.timeout) if step.timeout else scope.until
+    return min(own, scope.until or own) if own else None
 
 
 def child_id(parent_id: str, step: str, index: int) -> str:

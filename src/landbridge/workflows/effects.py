@@ -46,18 +46,25 @@ class Effects:
         self,
         row: RunRow,
         workflow: Workflow,
+        until: datetime | None,
         step: EffectStep,
         given: JsonValue,
         attempt: int,
         pauses: int,
         token: JsonValue,
     ) -> StepOutcome:
-        """Return what one attempt at a step came to. Raises nothing but what ends this process."""
+        """Return what one attempt at a step came to, if there is time by `until`, and by its own timeout.
+
+        Raises nothing but what ends this process.
+        """
+        seconds: float = step.timeout
+        if until:
+            seconds = min(seconds, (until - self._clock.now()).total_seconds())
         try:
-            async with asyncio.timeout(step.timeout):
+            async with asyncio.timeout(seconds):
                 return await self._despite_the_database(row, workflow, step, cast("Json", given), attempt, token)
         except TimeoutError:
-            error: LandbridgeError = StepTimedOut(f"The step took longer than its {step.timeout} seconds.")
+            error: LandbridgeError = StepTimedOut(f"The step took longer than its {seconds:.0f} seconds.")
         except LandbridgeError as known:
             error = known
         except Exception:

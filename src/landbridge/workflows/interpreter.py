@@ -14,10 +14,11 @@ from typing import Any, Final, NoReturn, Protocol, cast
 from pydantic import JsonValue
 
 from landbridge.clock import Clock
-from landbridge.errors import InvalidRequest, LandbridgeError, ReferenceFailed
+from landbridge.errors import InvalidRequest, LandbridgeError, RunFailed, StepTimedOut
 from landbridge.store import runs
 from landbridge.workflows.conditions import decide
 from landbridge.workflows.definition import (
+    LONGEST_WAIT,
     ActionStep,
     ConditionalStep,
     DelayStep,
@@ -37,6 +38,7 @@ from landbridge.workflows.outcomes import (
     Gave,
     StepOutcome,
     Why,
+    again_or_failed,
     as_json,
     of_json,
     outputs_of,
@@ -50,7 +52,7 @@ MOST_ITEMS: Final = 10_000
 """How many entries a fan-out may have."""
 
 _SECONDS = {"SECONDS": 1, "MINUTES": 60, "HOURS": 3_600, "DAYS": 86_400}
-_LONGEST_DELAY = timedelta(days=365)
+_LONGEST_DELAY = timedelta(seconds=LONGEST_WAIT)
 
 EffectStep = ActionStep | RequestStep | FunctionStep
 
@@ -74,11 +76,16 @@ class Later:
 
 @dataclass(frozen=True, slots=True)
 class Branches:
-    """The run goes on when these are over: entries of a fan-out, or another workflow. `concurrency` run at a time."""
+    """The run goes on when these are over: entries of a fan-out, or another workflow. `concurrency` run at a time.
+
+    `attempt` is how often the step has tried, this time counted; `scope` is what they inherit.
+    """
 
     step: FanOutStep | RunWorkflowStep
     inputs: list[JsonValue]
     concurrency: int
+    attempt: int
+    scope: Scope
 
 
 LegOutcome = Over | Later | Branches
@@ -120,6 +127,9 @@ class Walk:
     children: Callable[[str], Awaitable[list[Child]]]
     is_cancelled: Callable[[], bool]
     clock: Clock
+    may_retry: bool = True
+    """Whether other workflows are run again that failed; not if somebody waits to see what became of them."""
+
     records: dict[str, StepRecord] = field(default_factory=dict)
     current: StepRecord | None = None
     tasks: int = 0
@@ -149,12 +159,13 @@ class Walk:
         for step in steps:
             if self.is_cancelled():
                 raise _Ended(Over(runs.CANCELLED))
+            if self.scope.until and self.clock.now() >= self.scope.until:
+                late = StepTimedOut("The workflow took longer than the step that runs it lets it.")
+                raise _Ended(Over(runs.FAILED, error=told(late)))
             try:
                 await self._one(step)
-            except ReferenceFailed as error:
-                self._fail(step, told(error))
-            except InvalidRequest as error:
-                self._fail(step, told(error))
+            except LandbridgeError as error:
+                await self._in_vain(step, told(error))
 
     async def _one(self, step: Step) -> None:
         match step:
@@ -175,7 +186,7 @@ class Walk:
 
     async def _effect(self, step: EffectStep) -> None:
         kept = self.carry.get(step.id, {})
-        if "output" not in kept and "error" not in kept:
+        if not _is_over(kept):
             before = cast("Again", of_json(kept)) if kept else None
             attempt = before.attempt if before else 1
             kept = await self._journaled(step, before, attempt)
@@ -206,10 +217,10 @@ class Walk:
                 self._give(step, output)
             case Again(until, why):
                 self.carry[step.id] = as_json(outcome)
-                raise _Ended(Later(until, why))
+                self._wait(until, why)
             case Failed(error):
                 if not step.continue_on_error and step.on_error is None:
-                    raise _Ended(Over(runs.FAILED, error={"step": step.id, **error}))
+                    raise _Ended(Over(runs.FAILED, error={**error, "step": step.id}))
                 self.carry[step.id] = as_json(outcome)
                 self._outputs[step.id] = {"error": error}
                 await self._list(step.on_error or ())
@@ -231,7 +242,7 @@ class Walk:
             if len(items) > MOST_ITEMS:
                 raise InvalidRequest(f"A fan-out takes up to {MOST_ITEMS:,} entries, and got {len(items):,}.")
             if items:
-                self._branch(step, items, step.concurrency)
+                self._branch(step, items, {"items": len(items)}, concurrency=step.concurrency)
         results = await self.children(step.id) if kept else []
         failed = next((child for child in results if child.state != runs.SUCCEEDED), None)
         if failed and step.on_item_error == "fail":
@@ -245,20 +256,41 @@ class Walk:
 
     async def _run_workflow(self, step: RunWorkflowStep) -> None:
         kept = self.carry.get(step.id, {})
-        if "output" in kept:
-            return
-        if "children" not in kept:
-            self._branch(step, [resolve(step.input, self._names)], 1)
-        (child,) = await self.children(step.id) if step.wait else [Child(runs.SUCCEEDED, None, None)]
-        succeeded = child.state == runs.SUCCEEDED
-        outcome = Gave({"result": child.output} if step.wait else {}) if succeeded else Failed(child.error or {})
-        self._note(step, runs.SUCCEEDED if succeeded else runs.FAILED, output=child.output, error=child.error)
-        await self._settle(step, outcome)
+        if not _is_over(kept):
+            attempt = kept["again"]["attempt"] if "again" in kept else kept.get("attempt", 1)
+            given = cast("Json", resolve(self.plan.templates[step.id], self._names))
+            if "children" not in kept:
+                self._branch(step, [given.get("input", {})], given, attempt=attempt)
+            kept = as_json(await self._of_child(step, attempt))
+            output, error = kept.get("output"), kept.get("error")
+            self._note(step, _state_of(kept), attempts=attempt, given=given, output=output, error=error)
+        await self._settle(step, of_json(kept))
 
-    def _branch(self, step: FanOutStep | RunWorkflowStep, inputs: list[JsonValue], concurrency: int) -> NoReturn:
-        self.carry[step.id] = {"children": len(inputs)}
-        self._note(step, runs.WAITING, given={"items": len(inputs)})
-        raise _Ended(Branches(step, inputs, concurrency))
+    async def _of_child(self, step: RunWorkflowStep, attempt: int) -> StepOutcome:
+        """Return what came of a step by what became of the workflow that it ran."""
+        if not step.wait:
+            return Gave({})
+        *_, child = await self.children(step.id)
+        if child.state == runs.SUCCEEDED:
+            return Gave({"result": child.output})
+        if child.state == runs.CANCELLED:
+            return Failed(told(RunFailed("The workflow was cancelled.")))
+        error = child.error or {}
+        may_retry = step.auto_retry and self.may_retry
+        return again_or_failed(error, self.clock.now(), attempt=attempt) if may_retry else Failed(error)
+
+    def _branch(
+        self,
+        step: FanOutStep | RunWorkflowStep,
+        inputs: list[JsonValue],
+        given: Json,
+        *,
+        concurrency: int = 1,
+        attempt: int = 1,
+    ) -> NoReturn:
+        self.carry[step.id] = {"children": len(inputs), "attempt": attempt}
+        self._note(step, runs.WAITING, attempts=attempt, given=given)
+        raise _Ended(Branches(step, inputs, concurrency, attempt, self.scope))
 
     def _delay(self, step: DelayStep) -> None:
         kept = self.carry.get(step.id, {})
@@ -270,7 +302,7 @@ class Walk:
         again = Again(self.clock.now() + wait, "delay", 1)
         self.carry[step.id] = as_json(again)
         self._note(step, runs.WAITING, given={"value": wait.total_seconds(), "unit": "SECONDS"})
-        raise _Ended(Later(again.until, again.why))
+        self._wait(again.until, again.why)
 
     async def _response(self, step: ResponseStep) -> None:
         if step.id in self.carry:
@@ -290,6 +322,16 @@ class Walk:
             raise _Ended(Over(runs.SUCCEEDED, {"message": message}))
         error = {"step": step.id, "code": "stopped", "message": message or "The workflow stopped here."}
         raise _Ended(Over(runs.FAILED, error=error))
+
+    def _wait(self, until: datetime, why: Why) -> NoReturn:
+        raise _Ended(Later(min(until, self.scope.until or until), why))
+
+    async def _in_vain(self, step: Step, error: Json) -> None:
+        """Go on after a step that failed before it did anything, as its options say, if it has any."""
+        self._note(step, runs.FAILED, error=error)
+        if not isinstance(step, ActionStep | RequestStep | FunctionStep | RunWorkflowStep):
+            raise _Ended(Over(runs.FAILED, error={"step": step.id, **error}))
+        await self._settle(step, Failed(error))
 
     def _give(self, step: Step, output: JsonValue) -> None:
         self.carry[step.id] = {"output": output}
@@ -315,12 +357,11 @@ class Walk:
 
     def _record(self, step: EffectStep, kept: Json, attempt: int) -> None:
         """Note what became of an effect. What it was given is resolved anew, with masks where secrets were."""
-        state = runs.SUCCEEDED if "output" in kept else runs.FAILED if "error" in kept else runs.WAITING
         self.records[step.id] = StepRecord(
             step=step.id,
             type=step.type,
             position=self.plan.positions[step.id],
-            state=state,
+            state=_state_of(kept),
             attempts=attempt,
             began=datetime.fromisoformat(kept["began"]),
             ended=datetime.fromisoformat(kept["ended"]) if "again" not in kept else None,
@@ -330,7 +371,14 @@ class Walk:
         )
 
     def _note(
-        self, step: Step, state: str, *, given: JsonValue = None, output: JsonValue = None, error: Json | None = None
+        self,
+        step: Step,
+        state: str,
+        *,
+        attempts: int = 1,
+        given: JsonValue = None,
+        output: JsonValue = None,
+        error: Json | None = None,
     ) -> None:
         now = self.clock.now()
         self.records[step.id] = StepRecord(
@@ -338,7 +386,7 @@ class Walk:
             type=step.type,
             position=self.plan.positions[step.id],
             state=state,
-            attempts=1,
+            attempts=attempts,
             began=now,
             ended=None if state == runs.WAITING else now,
             given=lambda: given,
@@ -353,6 +401,14 @@ class _Ended(Exception):
     def __init__(self, outcome: LegOutcome) -> None:
         super().__init__()
         self.outcome = outcome
+
+
+def _is_over(kept: Json) -> bool:
+    return "output" in kept or "error" in kept
+
+
+def _state_of(kept: Json) -> str:
+    return runs.SUCCEEDED if "output" in kept else runs.FAILED if "error" in kept else runs.WAITING
 
 
 def _duration(value: JsonValue, unit: str) -> timedelta:

@@ -186,11 +186,12 @@ class Legs:
             carry=opened.carry,
             secrets=await self.persistently(self._deployments.secrets, row.project_id, opened.plan.secrets),
             journal=journal,
-            perform=partial(self._effects.perform, row, opened.plan.workflow),
+            perform=partial(self._effects.perform, row, opened.plan.workflow, opened.scope.until),
             respond=partial(self.persistently, self._respond, row),
             children=partial(self.persistently, self._children, row),
             is_cancelled=partial(self._is_cancelled, row.id),
             clock=self._clock,
+            may_retry=not row.is_test,
         )
 
     def _steps(self, opened: _Opened) -> tuple[Step, ...]:
@@ -210,7 +211,9 @@ class Legs:
         if row.trigger != FAN_OUT:
             run = {"id": row.id, "startedAt": (row.started_at or row.created_at).isoformat()}
             items = tuple(Item(**one) for one in given.get("items", ()))  # of one step that is tested alone
-            return _Opened(row, plan, Scope(given["trigger"], given["settings"], given["user"], run, items), carry)
+            until = datetime.fromisoformat(given["until"]) if "until" in given else None
+            scope = Scope(given["trigger"], given["settings"], given["user"], run, items, until=until)
+            return _Opened(row, plan, scope, carry)
         scope = await self._around(row)
         item = Item(cast("str", row.parent_step), cast("int", row.item_index), given["item"])
         return _Opened(row, plan, replace(scope, items=(*scope.items, item)), carry)

@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from landbridge.errors import (
     CallerMistake,
     ConnectionUnusable,
+    FunctionLimit,
     GrantLost,
     LandbridgeError,
     ProviderBusy,
@@ -89,16 +90,34 @@ def after_failure(
     if isinstance(error, ProviderBusy) and pauses < MOST_PAUSES:
         wait = min(error.retry_after or RETRIES[min(pauses, len(RETRIES) - 1)], LONGEST_PAUSE)
         return Again(now + wait, "rate limit", attempt, pauses + 1, token)
-    if auto_retry and attempt <= len(RETRIES) and not _is_final(error):
-        wait = RETRIES[attempt - 1] * random.uniform(0.8, 1.2)  # noqa: S311 - spreads work, hides nothing
+    if auto_retry:
         asked = min(error.retry_after or timedelta(), LONGEST_PAUSE)
-        return Again(now + max(wait, asked), "retry", attempt + 1, pauses, token)
+        return again_or_failed(told(error), now, attempt=attempt, pauses=pauses, token=token, asked=asked)
     return Failed(told(error))
 
 
-def _is_final(error: LandbridgeError) -> bool:
-    """Return whether another attempt can only end the same way: the definition is wrong, or the user must act."""
-    return isinstance(error, (CallerMistake, ReferenceFailed, ConnectionUnusable, GrantLost))
+def again_or_failed(
+    error: dict[str, Any],  # Any: JSON
+    now: datetime,
+    *,
+    attempt: int,
+    pauses: int = 0,
+    token: JsonValue = None,
+    asked: timedelta = timedelta(),
+) -> StepOutcome:
+    """Return another attempt after an error as steps read it, or failure if it would be of no use or one too many."""
+    if attempt > len(RETRIES) or error["code"] in _FINAL:
+        return Failed(error)
+    wait = RETRIES[attempt - 1] * random.uniform(0.8, 1.2)  # noqa: S311 - spreads work, hides nothing
+    return Again(now + max(wait, asked), "retry", attempt + 1, pauses, token)
+
+
+def _codes(kind: type[LandbridgeError]) -> set[str]:
+    return {kind.code}.union(*map(_codes, kind.__subclasses__()))
+
+
+_FINAL = frozenset().union(*map(_codes, (CallerMistake, ReferenceFailed, FunctionLimit, ConnectionUnusable, GrantLost)))
+"""After these another attempt can only end the same way: the definition is wrong, or the user must act."""
 
 
 def writable(value: dict[str, Any]) -> dict[str, Any]:  # Any: JSON

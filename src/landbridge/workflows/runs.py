@@ -161,7 +161,8 @@ class Runs:
 
     async def _again(self, old: RunRow, version_id: str, carry: Json | None) -> RunRow:
         run_id, now = str(uuid4()), self._clock.now()
-        given, carry = await self._with_files(old, run_id, [self._sealing.open(old, old.sealed_input), carry])
+        settled_ = {name: given for name, given in self._sealing.open(old, old.sealed_input).items() if name != "until"}
+        given, carry = await self._with_files(old, run_id, [settled_, carry])
         return replace(
             old,
             id=run_id,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 
 from pydantic import JsonValue
@@ -32,6 +33,9 @@ class Scope:
     items: tuple[Item, ...] = ()
     outer: Mapping[str, JsonValue] = field(default_factory=dict)
     """What steps before the fan-out gave, in the run that this one is an item of."""
+
+    until: datetime | None = None
+    """When it must be over, if the step that runs it has no more time than that."""
 
 
 class Names(Mapping[str, JsonValue]):

@@ -133,7 +133,7 @@ async def test_a_secret_that_another_workflow_gives_back_is_masked_wherever_it_g
     shown = {id_: await crew.shown(f"/runs/{id_}") for id_ in (run.id, f"{run.id}:ask:0", f"{run.id}:each:0")}
     masked = {"text": "•••", "number": "•••", "in •••": ["••••••"]}
     given_back = {step["step"]: step["output"] for one in shown.values() for step in one["steps"]}
-    assert given_back["echo"] == given_back["ask"] == {"result": masked}
+    assert given_back["echo"] == given_back["ask"]["result"] == {"result": masked}
     assert given_back["use"] == {"result": {"given": {"result": masked}}}
     assert shown[f"{run.id}:each:0"]["input"] == "•••"
     assert "ValueError: •••" in shown[run.id]["error"]["message"]

@@ -26,6 +26,7 @@ from landbridge.workflows.definition.calls import (
 from landbridge.workflows.definition.schema import schema
 from landbridge.workflows.definition.steps import (
     LONGEST_CODE,
+    LONGEST_WAIT,
     ActionStep,
     Condition,
     ConditionalStep,
@@ -57,6 +58,7 @@ from landbridge.workflows.definition.workflow import (
 
 __all__ = [
     "LONGEST_CODE",
+    "LONGEST_WAIT",
     "MOST_LEVELS",
     "MOST_STEPS",
     "ActionStep",

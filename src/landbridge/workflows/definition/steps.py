@@ -10,6 +10,9 @@ from landbridge.workflows.definition.parts import Identifier, Key, Line, Part, S
 LONGEST_CODE: Final = 64 << 10
 """Characters of a Function step."""
 
+LONGEST_WAIT: Final = 365 * 86_400
+"""Seconds for which a workflow may wait."""
+
 Operator = Literal[
     "$stringContains",
     "$stringDoesNotContain",
@@ -67,17 +70,13 @@ class _Step(Part):
         return {name: written[name] for name in self.TEMPLATES if name in written}
 
 
-class _Effect(_Step):
+class _Fallible(_Step):
     auto_retry: bool = False
     """Whether it is tried again when it fails: after about 10, 20, 30, 50 and 80 seconds."""
     continue_on_error: bool = False
     """Whether the workflow goes on if it fails; its output is then `{{ steps.ID.error }}`."""
-    timeout: int = Field(default=300, ge=1, le=3600)
-    """Seconds that one try may take."""
     on_error: "tuple[Step, ...] | None" = None
     """Steps to run if it fails; `{{ steps.ID.error.message }}` says why. Then the workflow goes on after it."""
-
-    MAY_HOLD_SECRETS = True
 
     def branches(self) -> dict[str, "tuple[Step, ...]"]:
         """Return the lists of steps within this one, by field."""
@@ -88,6 +87,13 @@ class _Effect(_Step):
         if self.continue_on_error and self.on_error is not None:
             raise ValueError("`continueOnError` and `onError` exclude each other: keep one of them")
         return self
+
+
+class _Effect(_Fallible):
+    timeout: int = Field(default=300, ge=1, le=3600)
+    """Seconds that one try may take."""
+
+    MAY_HOLD_SECRETS = True
 
 
 class ActionStep(_Effect):
@@ -248,7 +254,7 @@ class StopStep(_Step):
     TEMPLATES = ("message",)
 
 
-class RunWorkflowStep(_Effect):
+class RunWorkflowStep(_Fallible):
     """Runs another workflow for the same user: `{{ steps.ID.result }}`."""
 
     type: Literal["runWorkflow"] = "runWorkflow"
@@ -257,10 +263,11 @@ class RunWorkflowStep(_Effect):
     input: Templates = Field(default={})
     """What its trigger is given."""
     wait: bool = True
-    """Whether to wait for it; if not, there is no result."""
+    """Whether to wait for it; if not, there is no result, and what becomes of it is its own business."""
+    timeout: int | None = Field(default=None, ge=1, le=LONGEST_WAIT)
+    """Seconds that one try may take: then it ends, whatever it waits for. As long as it takes, if this is left out."""
 
     TEMPLATES = ("input",)
-    MAY_HOLD_SECRETS = False
 
 
 Step = Annotated[

@@ -22,6 +22,7 @@ from landbridge.vault import Vault
 from landbridge.workflows.checking import Facts, Problem, check, check_permissions
 from landbridge.workflows.conditions import decide
 from landbridge.workflows.definition import Condition, Workflow
+from landbridge.workflows.event_schemas import must_be_schema
 from landbridge.workflows.masking import Mask
 from landbridge.workflows.plan import Plan
 from landbridge.workflows.scope import Json
@@ -211,11 +212,16 @@ class Deployments:
         return plan
 
     async def put_event(self, project_id: str, name: str, example: JsonValue, schema: dict[str, Any] | None) -> None:
-        """Add or change an app event. `schema` is a JSON Schema that what is reported must fit, or None."""
+        """Add or change an app event. `schema` is a JSON Schema that what is reported must fit, or None.
+
+        Raises `InvalidRequest` for a name that is none, and for a schema that is none.
+        """
         if not 0 < len(name) <= _LONGEST_NAME:
             raise InvalidRequest(f"An app event's name has 1 to {_LONGEST_NAME} characters.")
         row = EventRow(str(uuid4()), project_id, name, example, schema, self._clock.now())
         async with self._database.begin() as tx:
+        if schema is not None:
+            must_be_schema(schema)
             await store.put_event(tx, row)
 
     async def events(self, project_id: str) -> Sequence[EventRow]:

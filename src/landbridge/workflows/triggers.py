@@ -23,6 +23,7 @@ from landbridge.workflows.definition import (
     Validation,
 )
 from landbridge.workflows.deployments import Deployed, Deployments, is_on_for, missing_settings
+from landbridge.workflows.event_schemas import must_fit
 from landbridge.workflows.runs import Cause, Runs, Whose, run_id_of
 from landbridge.workflows.scope import Json
 from landbridge.workflows.traces import HEADER, trace_of
@@ -122,6 +123,8 @@ class Triggers:
             raise NotFound(
                 f"This project has no app event “{name[:64]}”. There is: {', '.join(events)[:500] or 'none'}."
             )
+        if schema := events[name].schema:
+            must_fit(payload, schema)
         key, trace = str(uuid4()), trace_of(traceparent)
         begun = []
         for deployed in await self._deployments.deployed(caller.project_id):

@@ -91,6 +91,22 @@ async def test_an_event_that_the_project_has_not_is_refused(crew: Crew) -> None:
     assert answer.status == 404
 
 
+async def test_an_event_that_does_not_fit_its_schema_is_refused_and_starts_nothing(crew: Crew) -> None:
+    schema = {"type": "object", "properties": {"number": {"type": "string"}}, "required": ["number"]}
+    answer = await crew.operate("PUT", "/events/Invoice%20created", json={"json_schema": {"type": "invoice"}})
+    assert (answer.status, answer.code) == (400, "invalid_request")
+    assert (await crew.operate("PUT", "/events/Invoice%20created", json={"json_schema": schema})).status == 204
+    await crew.deploy(ON_EVENT)
+    path = f"/v2/projects/{crew.project}/sdk/events/trigger"
+    for payload, place in (({}, "payload does not fit"), ({"number": 7}, "payload.number")):
+        answer = await crew.person.send("POST", path, json={"name": "Invoice created", "payload": payload})
+        assert (answer.status, answer.code) == (400, "invalid_request")
+        assert place in answer.json["message"]
+    assert await crew.runs() == []
+    event = {"name": "Invoice created", "payload": {"number": "2026-7"}}
+    assert len((await crew.person.send("POST", path, json=event)).json["workflowExecutionIds"]) == 1
+
+
 async def test_nobody_starts_another_projects_workflow(crew: Crew) -> None:
     deployed = await crew.deploy(QUIET)
     stranger, _ = await crew.place.connected()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Final
+from uuid import UUID
 
 import structlog
 from pydantic import JsonValue
@@ -146,7 +147,8 @@ class Appointments:
 
     def _run(self, deployed: Deployed, party: Party, trigger: str, output: JsonValue, key: str) -> RunRow:
         whose = Whose(party.user, party.connection, party.configuration)
-        return self._runs.row(deployed, whose, Cause(trigger, output, run_id_of(deployed, whose, key), key))
+        trace_id = UUID(run_id_of(deployed, whose, key)).hex
+        return self._runs.row(deployed, whose, Cause(trigger, output, trace_id, key))
 
 
 def _first(deployed: Deployed, user: UserRow, configuration_id: str, now: datetime) -> AppointmentRow:

@@ -19,4 +19,4 @@ def trace_of(traceparent: str | None) -> str:
 def traceparent(trace_id: str, run_id: str, step: str) -> str:
     """Return what a step of a run tells whom it calls; the same again when it is done again."""
     span = hashlib.sha256(f"{run_id}/{step}".encode()).hexdigest()[:16]
-    return f"00-{trace_id.replace('-', '')}-{span}-01"
+    return f"00-{trace_id}-{span}-01"

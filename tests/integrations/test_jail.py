@@ -237,7 +237,7 @@ needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="looks at proces
 
 @needs_proc
 async def test_a_process_that_is_killed_in_the_midst_of_a_call_is_replaced() -> None:
-    async with Jail(processes=1) as jail:
+    async with Jail(fetching=1) as jail:
         began: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         async def fetch(*_: object) -> JsonValue:
@@ -251,13 +251,13 @@ async def test_a_process_that_is_killed_in_the_midst_of_a_call_is_replaced() -> 
         os.kill(process, 9)
         with pytest.raises(FunctionFailed, match="ended from outside"):
             await call
-        assert (await jail.run(DOUBLE, {"number": 21})).result == 42
+        assert (await jail.run(DOUBLE, {"number": 21}, fetch=fetch)).result == 42
         assert Peers.of(os.getpid()) != [process]
 
 
 @needs_proc
 async def test_a_call_that_nobody_waits_for_any_more_ends_with_its_process() -> None:
-    async with Jail(processes=1) as jail:
+    async with Jail(fetching=1) as jail:
         began: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         async def fetch(*_: object) -> JsonValue:
@@ -271,7 +271,7 @@ async def test_a_call_that_nobody_waits_for_any_more_ends_with_its_process() -> 
         with pytest.raises(asyncio.CancelledError):
             await call
         started = time.monotonic()
-        assert (await jail.run(DOUBLE, {"number": 21})).result == 42
+        assert (await jail.run(DOUBLE, {"number": 21}, fetch=fetch)).result == 42
         assert time.monotonic() - started < SHORT.seconds + GRACE
 
 
@@ -329,6 +329,24 @@ async def test_an_installation_without_functions_pays_nothing() -> None:
     )
     done = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", program], capture_output=True, check=True)
     assert done.stdout == b"False\n"
+
+
+async def test_functions_that_wait_for_others_hold_up_nobody_who_only_computes(jail: Jail) -> None:
+    asked, may_answer = asyncio.Semaphore(0), asyncio.Event()
+
+    async def fetch(*_: object) -> JsonValue:
+        asked.release()
+        await may_answer.wait()
+        return {}
+
+    calls = [
+        asyncio.create_task(jail.run("def run(p):\n    return fetch('http://a')", None, fetch=fetch)) for _ in "abc"
+    ]
+    for _ in calls:
+        await asked.acquire()
+    assert (await jail.run(DOUBLE, {"number": 21})).result == 42
+    may_answer.set()
+    assert [done.result for done in await asyncio.gather(*calls)] == [{}] * 3
 
 
 async def test_fetch_is_there_only_when_it_is_given(jail: Jail) -> None:

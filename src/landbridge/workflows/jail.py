@@ -84,20 +84,20 @@ Fetch = Callable[[str, str, Mapping[str, str], JsonValue], Awaitable[JsonValue]]
 class Jail:
     """The processes that functions run in. Nothing is started, or imported, before the first function runs.
 
-    Any number of calls may be made at a time, from any event loop; `processes` of them run, the others wait.
+    Any number of calls may be made at a time, from any event loop; `processes` of them run, the others wait. Those that
+    may `fetch` have processes of their own, and more of them: they wait for others as long as those please, and whoever
+    only computes is not to wait for that.
     """
 
-    def __init__(self, processes: int = 2) -> None:
-        self._processes = processes
-        self._threads = ThreadPoolExecutor(processes, thread_name_prefix="jail")
-        self._starting = threading.Lock()
-        self._pool: Monty | None = None
+    def __init__(self, processes: int = 2, *, fetching: int = 8) -> None:
+        self._computing, self._fetching = _Cells(processes), _Cells(fetching)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await asyncio.to_thread(self._close)
+        await asyncio.to_thread(self._computing.close)
+        await asyncio.to_thread(self._fetching.close)
 
     async def run(
         self, code: str, parameters: JsonValue, limits: Limits | None = None, fetch: Fetch | None = None
@@ -107,21 +107,35 @@ class Jail:
         Raises `FunctionFailed` with the line and message of what it raised, `FunctionLimit` if it reached a limit, and
         `Misconfigured` if the interpreter is not installed. Whoever cancels this ends the function's process.
         """
-        loop = asyncio.get_running_loop()
-        call = _Call(code, parameters, limits or Limits(), fetch and _Fetching(fetch, loop))
+        call = _Call(code, parameters, limits or Limits(), fetch and _Fetching(fetch, asyncio.get_running_loop()))
         try:
-            return await loop.run_in_executor(self._threads, lambda: call.run(self._started()))
+            return await (self._fetching if fetch else self._computing).run(call)
         except asyncio.CancelledError:
             call.stop()
             raise
 
+
+class _Cells:
+    """Some processes of one kind, started when there is first something to run."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._threads = ThreadPoolExecutor(number, thread_name_prefix="jail")
+        self._starting = threading.Lock()
+        self._pool: Monty | None = None
+
+    async def run(self, call: "_Call") -> FunctionResult:
+        """Return what a call comes to, once a process is free."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: call.run(self._started()))
+
     def _started(self) -> "Monty":
         with self._starting:
             if self._pool is None:
-                self._pool = _new_pool(self._processes).__enter__()
+                self._pool = _new_pool(self._number).__enter__()
             return self._pool
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """End the processes; calls that have not begun are cancelled."""
         self._threads.shutdown(cancel_futures=True)
         if self._pool is not None:
             self._pool.__exit__(None, None, None)

@@ -19,6 +19,7 @@ from landbridge.store.connections import ConfigurationRow, UserRow
 from landbridge.store.projects import IntegrationRow
 from landbridge.web.forms import caller_of, json_object, parsed_object
 from landbridge.web.rooms import Rooms
+from landbridge.workflows.definition import IntegrationEnabledTrigger
 from landbridge.workflows.deployments import Deployed
 
 _FEATURES = ("headless-cp", "user-metadata")
@@ -200,7 +201,10 @@ async def _listed(rooms: Rooms, row: IntegrationRow, caller: Caller) -> dict[str
     """Return an integration with the workflows that the user may switch on."""
     user = await rooms.accounts.user(caller)
     deployed = [
-        one for one in await rooms.deployments.deployed(caller.project_id) if one.workflow.integration == row.type
+        one
+        for one in await rooms.deployments.deployed(caller.project_id)
+        if one.workflow.integration == row.type
+        and not isinstance(one.plan.workflow.trigger, IntegrationEnabledTrigger)  # it runs once, and nobody chooses it
     ]
     shown = [one for one in deployed if one.is_for(user)]
     listed = _integration(row, rooms.catalog.get(row.type))
@@ -215,7 +219,7 @@ def _workflow(deployed: Deployed, integration: IntegrationRow) -> dict[str, Any]
     row = deployed.workflow
     return {
         "id": row.id,
-        "description": row.name,
+        "description": deployed.plan.workflow.name,
         "integrationId": integration.id,
         "projectId": row.project_id,
         "dateCreated": _instant(row.created_at),
@@ -229,7 +233,7 @@ def _workflow_form(deployed: Deployed) -> dict[str, Any]:
     row, workflow = deployed.workflow, deployed.plan.workflow
     return {
         "id": row.id,
-        "description": row.name,
+        "description": workflow.name,
         "infoText": workflow.description,
         "defaultEnabled": row.is_default_enabled,
         "hidden": row.is_hidden,

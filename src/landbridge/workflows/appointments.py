@@ -126,14 +126,18 @@ class Appointments:
         deployed = {one.workflow.id: one for one in await self._deployments.deployed(project_id)}.get(row.workflow_id)
         if deployed is None or not deployed.is_on(party.configuration):
             return _Kept(row, is_gone=True)
-        is_ready = party.connection.status == "valid" and deployed.is_for(party.user)
+        is_ready = (
+            party.connection.status == "valid"
+            and deployed.is_for(party.user)
+            and not missing_settings(deployed, party.configuration)
+        )
         match deployed.plan.workflow.trigger:
             case SchedulerTrigger() as trigger:
                 cron, due = _cron(trigger, party.user), row.due_at or now
                 run = self._at(deployed, party, _latest(cron, due, now)) if is_ready else None
                 return _Kept(row, deployed.version.id, run, _next_after(cron, now))
             case IntegrationEnabledTrigger():
-                if not is_ready or missing_settings(deployed, party.configuration):
+                if not is_ready:
                     return _Kept(row, deployed.version.id, due_at=now + LOOK_AGAIN)
                 return _Kept(row, deployed.version.id, self._enabled(deployed, party))
             case _:

@@ -172,7 +172,9 @@ class Deployments:
         """Make an earlier version the draft again. Raises `NotFound`."""
         for version in await self.versions(project_id, workflow_id):
             if version.number == number:
-                return await self._change(await self.get(project_id, workflow_id), draft=version.definition)
+                return await self._change(
+                    await self.get(project_id, workflow_id), name=version.definition["name"], draft=version.definition
+                )
         raise NotFound(f"This workflow has no version {number}.")
 
     async def deployed(self, project_id: str) -> tuple[Deployed, ...]:
@@ -306,12 +308,12 @@ def must_have_none(problems: Sequence[Problem], therefore: str = "The workflow c
 
 
 def is_on_for(deployed: Deployed, connected: Connected, user: UserRow) -> list[ConfigurationRow]:
-    """Return the configurations of a connection for which a workflow runs: switched on, allowed, and usable."""
+    """Return the configurations of a connection for which a workflow runs: on, filled in, allowed, and usable."""
     if connected.connection.status != "valid" or connected.connection.integration != deployed.workflow.integration:
         return []
     if not deployed.is_for(user):
         return []
-    return [configuration for configuration in connected.configurations if deployed.is_on(configuration)]
+    return [one for one in connected.configurations if deployed.is_on(one) and not missing_settings(deployed, one)]
 
 
 def own_settings(deployed: Deployed, configuration: ConfigurationRow) -> dict[str, Any]:  # Any: JSON

@@ -78,7 +78,7 @@ class Triggers:
         """Find the workflow that a request starts, on one of the user's connections: the oldest that has it on.
 
         What is written to its files is deleted if anything is raised inside. Raises `NotFound` if there is no such
-        workflow, `NotConnected`, `Conflict` if it is switched off.
+        workflow, `NotConnected`, `Conflict` if it is switched off or needs settings that are not filled in.
         """
         deployed = await self._deployments.find(caller.project_id, workflow_id)
         if not isinstance(deployed.plan.workflow.trigger, RequestTrigger):
@@ -169,7 +169,7 @@ class Triggers:
             raise NotConnected(f"This user has not connected {integration}.")
         if not deployed.is_for(user):
             raise NotFound("There is no deployed workflow with this id in the project.")
-        raise Conflict("The workflow is not switched on for this user's connection and configuration.")
+        raise Conflict(_why_not(deployed, connected, which))
 
     async def _for_all(self, caller: Caller, deployed: Deployed, which: Which) -> list[Whose]:
         user, connected = await self._accounts.of_user(caller, deployed.workflow.integration)
@@ -184,6 +184,20 @@ def _on_for(user: UserRow, connected: Sequence[Connected], deployed: Deployed, w
         for configuration in is_on_for(deployed, one, user)
         if _is_meant(which.configuration, configuration.id, configuration.external_id)
     ]
+
+
+def _why_not(deployed: Deployed, connected: Sequence[Connected], which: Which) -> str:
+    """Return why a workflow runs for none of the connections and configurations that are meant."""
+    on = [
+        configuration
+        for one in connected
+        if _is_meant(which.connection, one.connection.id, one.connection.external_id)
+        for configuration in one.configurations
+        if _is_meant(which.configuration, configuration.id, configuration.external_id) and deployed.is_on(configuration)
+    ]
+    if missing := next(filter(None, (missing_settings(deployed, one) for one in on)), None):
+        return f"Fill in first what the workflow needs: {', '.join(missing)}."
+    return "The workflow is not switched on for this user's connection and configuration."
 
 
 def _is_meant(selector: str | None, id_: str, external_id: str | None) -> bool:
@@ -231,7 +245,7 @@ def _is_of(kind: str, value: Any, *, is_text: bool) -> bool:  # Any: JSON
         case "NUMBER":
             return _is_number(value) if is_text else isinstance(value, int | float) and not isinstance(value, bool)
         case "BOOLEAN":
-            return value in {"true", "false"} if is_text else isinstance(value, bool)
+            return value in ("true", "false") if is_text else isinstance(value, bool)
         case "DATE":
             return isinstance(value, str) and _is_date(value)
         case "EMAIL":
@@ -246,9 +260,9 @@ def _as_json(file: File) -> dict[str, Any]:  # Any: JSON
     return file.model_dump(mode="json", by_alias=True)
 
 
-def _is_number(text: str) -> bool:
+def _is_number(value: Any) -> bool:  # Any: a text, or a File of a form
     try:
-        return math.isfinite(float(text))
+        return isinstance(value, str) and math.isfinite(float(value))
     except ValueError:
         return False
 

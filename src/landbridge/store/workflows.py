@@ -19,6 +19,8 @@ from landbridge.store.tables import (
     workflows,
 )
 
+_DEPLOYING = 0x6465706C  # serialises those who deploy on PostgreSQL, so that what they looked at still holds
+
 
 @dataclass(frozen=True, slots=True)
 class WorkflowRow:
@@ -152,6 +154,17 @@ async def deployed(tx: Transaction, project_id: str) -> list[tuple[WorkflowRow, 
     found = await tx.execute(select(workflow_versions).where(workflow_versions.c.id.in_(wanted)))
     versions = {row.workflow_id: VersionRow(**row._mapping) for row in found}
     return [(row, versions[row.id]) for row in rows.values() if row.id in versions]
+
+
+async def deployed_versions(tx: Transaction, project_id: str) -> set[str]:
+    """Return the ids of the versions that are deployed in a project."""
+    wanted = select(workflows.c.deployed_version_id).where(workflows.c.project_id == project_id)
+    return set((await tx.execute(wanted.where(workflows.c.deployed_version_id.is_not(None)))).scalars())
+
+
+async def take_turn_to_deploy(tx: Transaction) -> None:
+    """Let nobody else deploy until this transaction ends."""
+    await tx.take_turn(_DEPLOYING)
 
 
 async def put_event(tx: Transaction, row: EventRow) -> None:

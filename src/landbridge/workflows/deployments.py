@@ -148,14 +148,23 @@ class Deployments:
 
         Raises `InvalidRequest` with the problems that the draft has.
         """
-        row = await self.get(project_id, workflow_id)
-        must_have_none(await self.problems(project_id, Workflow.parse(row.draft), row.id))
-        async with self._database.begin() as tx:
-            versions = await store.versions_of(tx, workflow_id)
-            number = versions[0].number + 1 if versions else 1
-            version = VersionRow(str(uuid4()), project_id, workflow_id, number, row.draft, self._clock.now())
-            await store.insert_version(tx, version)
-            await store.update_workflow(tx, row, deployed_version_id=version.id, updated_at=version.created_at)
+        while True:
+            row = await self.get(project_id, workflow_id)
+            async with self._database.read() as tx:
+                others = await store.deployed_versions(tx, project_id)
+            must_have_none(await self.problems(project_id, Workflow.parse(row.draft), row.id))
+            async with self._database.begin() as tx:
+                await store.take_turn_to_deploy(tx)
+                if await store.deployed_versions(tx, project_id) == others:
+                    return await self._deploy(tx, row)
+            # else somebody deployed another one meanwhile: the two may run each other
+
+    async def _deploy(self, tx: Transaction, row: WorkflowRow) -> VersionRow:
+        versions = await store.versions_of(tx, row.id)
+        number = versions[0].number + 1 if versions else 1
+        version = VersionRow(str(uuid4()), row.project_id, row.id, number, row.draft, self._clock.now())
+        await store.insert_version(tx, version)
+        await store.update_workflow(tx, row, deployed_version_id=version.id, updated_at=version.created_at)
         return version
 
     async def undeploy(self, project_id: str, workflow_id: str) -> WorkflowRow:
@@ -220,10 +229,10 @@ class Deployments:
         """
         if not 0 < len(name) <= _LONGEST_NAME:
             raise InvalidRequest(f"An app event's name has 1 to {_LONGEST_NAME} characters.")
-        row = EventRow(str(uuid4()), project_id, name, example, schema, self._clock.now())
-        async with self._database.begin() as tx:
         if schema is not None:
             must_be_schema(schema)
+        row = EventRow(str(uuid4()), project_id, name, example, schema, self._clock.now())
+        async with self._database.begin() as tx:
             await store.put_event(tx, row)
 
     async def events(self, project_id: str) -> Sequence[EventRow]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from tests.integrations.landbridge import Place
 from tests.integrations.workflows.crew import Crew
 
+from landbridge.errors import InvalidRequest
 from landbridge.workflows.definition import Workflow
 from landbridge.workflows.deployments import Deployed
 
@@ -177,3 +179,18 @@ async def test_a_file_where_a_trigger_wants_something_else_is_refused(crew: Crew
     answer = await crew.person.sdk("POST", f"/triggers/{deployed.workflow.id}", data=form)
     assert (answer.status, answer.code) == (400, "invalid_request")
     assert "body.x must be" in answer.json["message"]
+
+
+async def test_workflows_that_would_run_each_other_are_not_deployed_at_the_same_moment(alone: Crew) -> None:
+    deployments = alone.place.house.deployments
+    ids = [(await alone.deploy(NAMED % name)).workflow.id for name in ("One", "Other")]
+    for id_, other in zip(ids, reversed(ids), strict=True):
+        steps = f"steps: [{{id: run, type: runWorkflow, workflow: {other}}}]"
+        definition = Workflow.from_yaml(f"{{name: Circle, trigger: {{type: request}}, {steps}}}")
+        await deployments.save(alone.project, id_, definition)
+
+    outcomes = await asyncio.gather(*(deployments.deploy(alone.project, id_) for id_ in ids), return_exceptions=True)
+
+    (refused,) = [one for one in outcomes if isinstance(one, BaseException)]
+    assert isinstance(refused, InvalidRequest)
+    assert "run each other for ever" in refused.message

@@ -33,24 +33,21 @@ class Mask:
 
     def over(self, value: Any) -> Any:  # Any: JSON
         """Return a value without what is to be hidden."""
-        match value:
-            case str():
-                return redact(self._without_secrets(value))
-            case dict():
-                return {
-                    self._without_secrets(name): MASKED
-                    if inner and isinstance(inner, str) and _is_secret(name)
-                    else self.over(inner)
-                    for name, inner in value.items()
-                }
-            case list():
-                return [self.over(inner) for inner in value]
-            case int() | float() if self._numbers and not isinstance(value, bool) and value in self._numbers:
-                return MASKED
-        return value
+        if isinstance(value, str):
+            return redact(self._without_secrets(value))
+        if isinstance(value, dict):
+            return {
+                self._without_secrets(name): MASKED
+                if inner and isinstance(inner, str) and _is_secret(name)
+                else self.over(inner)
+                for name, inner in value.items()
+            }
+        if isinstance(value, list):
+            return [self.over(inner) for inner in value]
+        return MASKED if self._numbers and not isinstance(value, bool) and value in self._numbers else value
 
     def _without_secrets(self, text: str) -> str:
-        for secret in self._secrets:
+        for secret in self._secrets:  # mostly there are none
             text = text.replace(secret, MASKED)
         return text
 

@@ -61,7 +61,7 @@ class Switches(BaseModel):
     shared_with_me: bool = Field(
         default=True, description="Whether `sharedWithMe` has anything. Microsoft is ending that."
     )
-    copy_seconds: Seconds = Field(default=0, description="How long a copy takes.")
+    copy_seconds: Seconds = Field(default=0, description="How long a copy takes, in the sandbox's time.")
     search_lag_seconds: Seconds = Field(default=0, description="How long changes stay unknown to search.")
     delta_token_seconds: Seconds = Field(default=30 * 86400, description="Life of delta links; older ones answer 410.")
     https_notifications: bool = Field(default=False, description="Refuse http notification URLs on loopback too.")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import re
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.sandbox.caller import Caller
+from tests.sandbox.caller import Caller, exact
 
 DELTA = "/me/drive/root/delta"
 
@@ -22,9 +25,8 @@ class Mirror:
 
     async def page(self, top: int) -> bool:
         """Fold one page; tell whether it was the last."""
-        mark = "&" if "?" in self.link else "?"
-        url = self.link if "top=" in self.link else f"{self.link}{mark}$top={top}"
-        page = await self.caller.graph("GET", url)
+        bare = re.sub(r"\$top=\d+&?", "", self.link)
+        page = await self.caller.graph("GET", f"{bare}{'&' if '?' in bare else '?'}$top={top}")
         for item in page["value"]:
             if "deleted" in item:
                 self.items.pop(item["id"], None)
@@ -143,57 +145,111 @@ async def test_folder_delta_is_for_personal_drives(caller: Caller, personal: Cal
     assert "Notes.md" not in {item["name"] for item in page["value"]}
 
 
-STEPS = st.lists(
-    st.tuples(
-        st.sampled_from(["write", "write", "folder", "move", "rename", "delete", "page"]),
-        st.integers(0, 30),
-        st.integers(0, 30),
-    ),
-    max_size=25,
+DEEDS = (
+    "write",
+    "folder",
+    "move",
+    "rename",
+    "delete",
+    "page",
+    "open",
+    "send",
+    "copy",
+    "wait",
+    "restore",
+    "act",
+    "take",
 )
+# Few numbers, so that what happens concerns the same few names.
+STEPS = st.lists(st.tuples(st.sampled_from(DEEDS), st.integers(0, 5), st.integers(0, 5)), min_size=20, max_size=60)
+TOPS = st.lists(st.integers(1, 5), min_size=1, max_size=4)
 
 
 @pytest.mark.parametrize("kind", ["business", "personal"])
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(steps=STEPS, top=st.integers(1, 4))
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=STEPS, tops=TOPS)
 async def test_folding_the_feed_gives_the_drive(
-    caller: Caller, kind: str, steps: list[tuple[str, int, int]], top: int
+    caller: Caller, kind: str, steps: list[tuple[str, int, int]], tops: list[int]
 ) -> None:
+    await caller.control("PATCH", "/switches", json={"copy_seconds": 10})
     who = await caller.as_new_user("contoso.example" if kind == "business" else "consumers")
-    mirror = Mirror(who)
+    day = Day(who, Mirror(who), itertools.cycle(tops))
     for step, one, two in steps:
-        await _step(who, mirror, step, one, two, top)
-    await mirror.catch_up(top)
-    assert mirror.paths() == await _tree(who)
-    await mirror.catch_up(top)
-    assert mirror.paths() == await _tree(who)
+        await day.spend(step, one, two)
+    for _ in range(2):
+        await day.mirror.catch_up(next(day.tops))
+        assert day.mirror.paths() == await _tree(who)
 
 
-async def _step(who: Caller, mirror: Mirror, step: str, one: int, two: int, top: int) -> None:
-    everything = (await who.graph("GET", "/me/drive/root/search(q='x')?$top=1000"))["value"]
-    folders = ["root", *(item["id"] for item in everything if "folder" in item)]
-    folder = folders[one % len(folders)]
-    item = everything[two % len(everything)]["id"] if everything else None
-    match step:
-        case "page":
-            await mirror.page(top)
-        case "write":
-            await _any(who, "PUT", f"/me/drive/items/{folder}:/x{two}.txt:/content", data=b"x" * two)
-        case "folder":
-            await _any(who, "POST", f"/me/drive/items/{folder}/children", json={"name": f"x{two}", "folder": {}})
-        case "move" if item:
-            await _any(who, "PATCH", f"/me/drive/items/{item}", json={"parentReference": {"id": folder}})
-        case "rename" if item:
-            await _any(who, "PATCH", f"/me/drive/items/{item}", json={"name": f"x{one}r"})
-        case "delete" if item:
-            await _any(who, "DELETE", f"/me/drive/items/{item}")
+@dataclass
+class Day:
+    """A day in the life of a drive: what its user, an upload, a copy and somebody else do to it."""
 
+    who: Caller
+    mirror: Mirror
+    tops: itertools.cycle[int]
+    uploads: list[str] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
 
-async def _any(who: Caller, method: str, path: str, **options: Any) -> None:
-    """Try, and take a refusal for an answer, but no failure."""
-    url, headers = who.facts["graph_url"] + "/v1.0" + path, {"Authorization": f"Bearer {who.token}"}
-    async with who.session.request(method, url, headers=headers, **options) as response:
-        assert response.status < 500, await response.text()
+    async def spend(self, step: str, one: int, two: int) -> None:
+        """Take a step, if there is anything to take it on."""
+        everything = (await self.who.graph("GET", "/me/drive/root/search(q='x')?$top=1000"))["value"]
+        folders = ["root", *(item["id"] for item in everything if "folder" in item)]
+        folder = folders[one % len(folders)]
+        item = everything[two % len(everything)]["id"] if everything else None
+        match step:
+            case "page":
+                await self.mirror.page(next(self.tops))
+            case "write":
+                await self._try("PUT", f"items/{folder}:/x{two}.txt:/content", data=b"x" * two)
+            case "folder":
+                await self._try("POST", f"items/{folder}/children", json={"name": f"x{two}", "folder": {}})
+            case "move" if item:
+                await self._try("PATCH", f"items/{item}", json={"parentReference": {"id": folder}})
+            case "rename" if item:
+                await self._try("PATCH", f"items/{item}", json={"name": f"x{one}r"})
+            case "delete" if item:
+                await self._try("DELETE", f"items/{item}")
+                self.deleted.append(item)
+            case "restore" if self.deleted:
+                await self._try("POST", f"items/{self.deleted[one % len(self.deleted)]}/restore", json={})
+            case "copy" if item:
+                body = {"parentReference": {"id": folder}, "name": f"x{two}c"}
+                await self._try("POST", f"items/{item}/copy", json=body)
+            case _:
+                await self._elsewhere(step, one, two, folder)
+
+    async def _elsewhere(self, step: str, one: int, two: int, folder: str) -> None:
+        """Take a step that does not go through Graph."""
+        owner = self.who.user["email"]
+        match step:
+            case "open":
+                made = await self._try("POST", f"items/{folder}:/x{two}.txt:/createUploadSession")
+                self.uploads.extend(filter(None, [made.get("uploadUrl")]))
+            case "send" if self.uploads:
+                url, headers = self.uploads[one % len(self.uploads)], {"Content-Range": "bytes 0-1/2"}
+                async with self.who.session.put(exact(url), data=b"up", headers=headers) as response:
+                    assert response.status < 500, await response.text()
+            case "wait":
+                await self.who.control("POST", "/clock", json={"seconds": 10})
+            case "act":
+                url = f"{self.who.facts['control_url']}/drives/{owner}/files/x{one}/x{two}.txt"
+                async with self.who.session.put(url, data=b"theirs") as response:
+                    assert response.status < 500, await response.text()
+            case "take":
+                url = f"{self.who.facts['control_url']}/drives/{owner}/items/x{two}"
+                async with self.who.session.delete(url) as response:
+                    assert response.status < 500, await response.text()
+
+    async def _try(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        """Return what comes of it, and take a refusal for an answer, but no failure."""
+        url, headers = (
+            f"{self.who.facts['graph_url']}/v1.0/me/drive/{path}",
+            {"Authorization": f"Bearer {self.who.token}"},
+        )
+        async with self.who.session.request(method, url, headers=headers, **options) as response:
+            assert response.status < 500, await response.text()
+            return dict(await response.json()) if response.content_type == "application/json" else {}
 
 
 async def test_paths_come_where_older_clients_got_them(caller: Caller) -> None:

@@ -5,11 +5,11 @@ https://learn.microsoft.com/graph/long-running-actions-overview
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from msgraph_sandbox.clock import Alarm, Clock
 from msgraph_sandbox.drive.items import Item
 from msgraph_sandbox.drive.refusals import GraphRefused, not_found
 
@@ -22,24 +22,25 @@ class Job:
     seconds: float
     result: Item | None = None
     failure: GraphRefused | None = None
+    alarm: Alarm | None = None
 
     def percentage(self, now: float) -> float:
         """Return how much seems done."""
         return min(99.0, round((now - self.started) / self.seconds * 100, 1)) if self.seconds else 99.0
 
 
-@dataclass(slots=True)
 class Copies:
     """All copies by the name of their monitor."""
 
-    jobs: dict[str, Job] = field(default_factory=dict)
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._jobs: dict[str, Job] = {}
 
     def start(self, seconds: float, work: Callable[[], Item]) -> str:
         """Start a copy that takes `seconds` and return the name of its monitor."""
-        loop = asyncio.get_running_loop()
-        job = Job(loop.time(), seconds)
+        job = Job(self._clock.timestamp(), seconds)
         name = secrets.token_hex(16)
-        self.jobs[name] = job
+        self._jobs[name] = job
 
         def finish() -> None:
             try:
@@ -47,15 +48,19 @@ class Copies:
             except GraphRefused as refused:
                 job.failure = refused
 
-        if seconds:
-            loop.call_later(seconds, finish)
-        else:
-            finish()
+        job.alarm = self._clock.later(seconds, finish)
         return name
+
+    def clear(self) -> None:
+        """Forget every copy; those on their way are given up."""
+        for job in self._jobs.values():
+            if job.alarm is not None:
+                self._clock.cancel(job.alarm)
+        self._jobs.clear()
 
     def find(self, name: str) -> Job:
         """Return the copy of that name, or refuse with 404."""
-        job = self.jobs.get(name)
+        job = self._jobs.get(name)
         if job is None:
             raise not_found("The operation was not found.")
         return job

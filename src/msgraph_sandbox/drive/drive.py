@@ -239,8 +239,6 @@ class Drive:
             raise not_found()
         home = parent or item.parent
         assert home is not None
-        if not home.alive:
-            raise not_found("The folder that the item was in no longer exists.")
         self._check_place(home, name or item.name)
         if self.child(home, name or item.name) is not None:
             raise name_taken()
@@ -255,6 +253,8 @@ class Drive:
 
     def copy(self, source: Item, parent: Item, name: str, conflict: Conflict, by: Actor) -> Item:
         """Return a copy of `source` (of this drive or another) with all that is below it; contents are shared."""
+        if not source.alive:
+            raise not_found()
         if parent.inside(source):
             raise bad_request("A folder cannot be copied into itself.")
         if source.blob is not None:
@@ -304,6 +304,8 @@ class Drive:
     # Inside
 
     def _check_place(self, parent: Item, name: str) -> None:
+        if not parent.alive:
+            raise not_found("The folder no longer exists.")
         if parent.children is None:
             raise bad_request("The parent is not a folder.")
         check_name(name, in_root=parent is self.root, business=not self.personal)

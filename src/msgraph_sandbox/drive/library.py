@@ -63,13 +63,14 @@ class Library:
     origins: Origins
     drives: dict[str, Drive] = field(default_factory=dict)
     sites: dict[str, Site] = field(default_factory=dict)
-    copies: Copies = field(default_factory=Copies)
+    copies: Copies = field(init=False)
     uploads: UploadSessions = field(init=False)
     on_change: Callable[[str], None] = field(default=lambda drive_id: None)
     on_sharing: Callable[[str], None] = field(default=lambda drive_id: None)
 
     def __post_init__(self) -> None:
         self.uploads = UploadSessions(self.clock)
+        self.copies = Copies(self.clock)
 
     def seen_from(self, origins: Origins) -> Library:
         """Return this same library, with links that lead to other origins."""
@@ -81,7 +82,7 @@ class Library:
         """Forget every drive, upload and copy."""
         self.drives.clear()
         self.sites.clear()
-        self.copies.jobs.clear()
+        self.copies.clear()
         self.uploads.expire_all()
 
     def add(self, drive: Drive, *, saved: bool = False) -> Drive:

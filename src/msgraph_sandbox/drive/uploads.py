@@ -15,7 +15,7 @@ from msgraph_sandbox.clock import Clock
 from msgraph_sandbox.drive.blobs import Blob, Writer
 from msgraph_sandbox.drive.drive import Conflict, Drive
 from msgraph_sandbox.drive.items import Actor, Item
-from msgraph_sandbox.drive.refusals import GraphRefused, bad_request
+from msgraph_sandbox.drive.refusals import GraphRefused, bad_request, not_found
 
 UNIT = 320 * 1024
 LARGEST_FRAGMENT = 60 * 1024 * 1024
@@ -124,7 +124,8 @@ class UploadSession:
             self.item = plan.drive.replace_content(plan.existing, self.blob, plan.actor)
         else:
             home = parent or plan.parent
-            assert home is not None
+            if home is None:
+                raise not_found("The file no longer exists.")
             self.item, self.new = plan.drive.put_file(
                 home, name or plan.name, self.blob, conflict or plan.conflict, plan.actor
             )

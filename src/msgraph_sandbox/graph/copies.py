@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 
 from msgraph_sandbox.drive.library import Library
@@ -54,7 +53,7 @@ class MonitorService:
             body = {"operation": "ItemCopy", "status": "failed", "errorCode": job.failure.code, "error": error}
             return json_response(body)
         if job.result is None:
-            percentage = job.percentage(asyncio.get_running_loop().time())
+            percentage = job.percentage(self.library.clock.timestamp())
             running = {"operation": "ItemCopy", "percentageComplete": percentage, "status": "inProgress"}
             return json_response(running, 202)
         done: dict[str, Json] = {"operation": "ItemCopy", "percentageComplete": 100.0, "status": "completed"}

@@ -70,3 +70,62 @@ async def test_a_copy_whose_source_or_target_was_deleted_meanwhile_fails_in_its_
             answer = await response.json()
         assert (answer["status"], answer["errorCode"]) == ("failed", "itemNotFound")
         await _nothing_is_below(caller, "copied.md")
+
+
+async def test_a_change_of_an_item_that_was_deleted_meanwhile_is_refused(caller: Caller) -> None:
+    item = await caller.graph("GET", "/me/drive/root:/Notes.md")
+
+    async def replaced() -> None:
+        await caller.graph("DELETE", f"/me/drive/items/{item['id']}", 204)
+        await caller.graph("PUT", "/me/drive/root:/Notes.md:/content", 201, data=b"another")
+
+    body = _slowly(b'{"name": "renamed.md"}', replaced)
+    await caller.graph("PATCH", f"/me/drive/items/{item['id']}", 404, data=body)
+    assert (await caller.graph("GET", "/me/drive/root:/Notes.md"))["size"] == 7
+
+
+async def test_a_write_heeds_what_was_written_while_its_body_came(caller: Caller) -> None:
+    def written(path: str, status: int) -> Deed:
+        return lambda: caller.graph("PUT", f"/me/drive/root:/{path}:/content", status, data=b"theirs")
+
+    old = await caller.graph("GET", "/me/drive/root:/Notes.md")
+    for path, query, headers, status, refused in (
+        ("Notes.md", "", {"If-Match": old["eTag"]}, 200, 412),
+        ("new.txt", "", {"If-None-Match": "*"}, 201, 409),
+        ("new2.txt", "?@microsoft.graph.conflictBehavior=fail", {}, 201, 409),
+    ):
+        body, url = _slowly(b"mine", written(path, status)), f"/me/drive/root:/{path}:/content{query}"
+        await caller.graph("PUT", url, refused, data=body, headers=headers)
+        assert (await caller.graph("GET", f"/me/drive/root:/{path}"))["size"] == 6
+
+
+async def test_a_folder_takes_the_place_of_a_file_that_is_on_its_way(caller: Caller) -> None:
+    made = {"name": "place", "folder": {}}
+    body = _slowly(b"mine", lambda: caller.graph("POST", "/me/drive/root/children", 201, json=made))
+    await caller.graph("PUT", "/me/drive/root:/place:/content", 409, data=body)
+
+
+async def test_an_upload_that_was_cancelled_while_a_fragment_came_leaves_no_file(caller: Caller) -> None:
+    for size in (10, 100_000):
+        session = await caller.graph("POST", "/me/drive/root:/gone.bin:/createUploadSession", json={})
+        url = exact(session["uploadUrl"])
+
+        async def cancelled() -> None:
+            async with caller.session.delete(url) as response:  # noqa: B023 - it is called in this turn
+                assert response.status == 204
+
+        content = b"x" * size
+        headers = {"Content-Range": f"bytes 0-{size - 1}/{size}", "Content-Length": str(size)}
+        body = _slowly(content, cancelled)
+        async with caller.session.put(url, data=body, headers=headers) as response:
+            assert response.status == 404, await response.text()
+        await caller.graph("GET", "/me/drive/root:/gone.bin", 404)
+
+
+async def test_what_comes_back_from_the_bin_is_shared_as_before(personal: Caller) -> None:
+    link = await personal.graph("POST", "/me/drive/root:/Documents:/createLink", 201, json={"type": "view"})
+    item = await personal.graph("GET", "/me/drive/root:/Documents")
+    await personal.graph("DELETE", "/me/drive/root:/Documents", 204)
+    await personal.graph("GET", f"/shares/{link['shareId']}/driveItem", 404)
+    await personal.graph("POST", f"/me/drive/items/{item['id']}/restore", json={})
+    await personal.graph("GET", f"/shares/{link['shareId']}/driveItem")

@@ -84,6 +84,15 @@ async def test_a_second_subscription_names_the_first(caller: Caller, receiver: R
     assert again["error"]["code"] == "ResourceNotFound"
 
 
+async def test_a_subscription_that_is_deleted_while_its_new_address_is_tried_stays_gone(
+    caller: Caller, receiver: Receiver
+) -> None:
+    made = await _subscribe(caller, receiver.url)
+    path = f"/subscriptions/{made['id']}"
+    receiver.meanwhile = lambda: caller.graph("DELETE", path, 204)
+    await caller.graph("PATCH", path, 404, json={"notificationUrl": receiver.url})
+
+
 async def test_a_short_life_is_raised_and_an_expired_subscription_is_gone(caller: Caller, receiver: Receiver) -> None:
     made = await _subscribe(caller, receiver.url, expirationDateTime=_in(minutes=5))
     assert made["expirationDateTime"] > _in(minutes=40)

@@ -160,6 +160,7 @@ class Drive:
         """Give a file new contents, keeping the former ones as a version."""
         if item.blob is None:
             raise bad_request("Content can only be written to a file.")
+        _check_alive(item)
         self.check_room(blob.size - item.size)
         now = self._clock.now()
         versions = item.more.versions
@@ -186,6 +187,7 @@ class Drive:
         conflict: Conflict = "fail",
     ) -> Item:
         """Rename, move or describe an item."""
+        _check_alive(item)
         if name is not None or parent is not None:
             self._move(item, parent or item.parent, name or item.name, conflict)
         self.describe(item, created=created, modified=modified, text=description)
@@ -203,10 +205,8 @@ class Drive:
 
     def permit(self, item: Item) -> None:
         """Take note that an item's permissions changed."""
-        if item.extras is not None and item.extras.permissions:
-            self.shared.add(item)
-        else:
-            self.shared.discard(item)
+        _check_alive(item)
+        self._list_shared(item)
         self.note(item)
         self.on_sharing(self.id)
 
@@ -219,6 +219,7 @@ class Drive:
         """Send an item and everything below it to the recycle bin, or out of the world."""
         if item is self.root:
             raise access_denied("The root folder cannot be deleted.")
+        _check_alive(item)
         parent = item.parent
         assert parent is not None
         self._detach(item)
@@ -247,14 +248,14 @@ class Drive:
         for one in item.walk():
             one.alive = True
             self.items[one.id] = one
+            self._list_shared(one)
             self._touch(one)
         self._attach(item, home)
         return item
 
     def copy(self, source: Item, parent: Item, name: str, conflict: Conflict, by: Actor) -> Item:
         """Return a copy of `source` (of this drive or another) with all that is below it; contents are shared."""
-        if not source.alive:
-            raise not_found()
+        _check_alive(source)
         if parent.inside(source):
             raise bad_request("A folder cannot be copied into itself.")
         if source.blob is not None:
@@ -303,9 +304,14 @@ class Drive:
 
     # Inside
 
+    def _list_shared(self, item: Item) -> None:
+        if item.extras is not None and item.extras.permissions:
+            self.shared.add(item)
+        else:
+            self.shared.discard(item)
+
     def _check_place(self, parent: Item, name: str) -> None:
-        if not parent.alive:
-            raise not_found("The folder no longer exists.")
+        _check_alive(parent)
         if parent.children is None:
             raise bad_request("The parent is not a folder.")
         check_name(name, in_root=parent is self.root, business=not self.personal)
@@ -386,6 +392,12 @@ class Drive:
         self.log.touch(item, self._clock.timestamp())
         self.note(item)
         self.on_change(self.id)
+
+
+def _check_alive(item: Item) -> None:
+    """Refuse what was meant for an item that somebody has deleted meanwhile."""
+    if not item.alive:
+        raise not_found()
 
 
 def _nobody(drive_id: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from msgraph_sandbox.clock import Clock
@@ -52,7 +52,8 @@ class UploadSession:
     blob: Blob | None = None
     item: Item | None = None
     new: bool = False
-    busy: bool = field(default=False)
+    busy: bool = False
+    gone: bool = False
 
     @property
     def received(self) -> int:
@@ -101,13 +102,20 @@ class UploadSession:
         self.busy = True
         try:
             async for chunk in chunks:
+                self._check_there()
                 self.writer.write(chunk)
+            self._check_there()
         except BaseException:
-            self.writer.rewind(mark)
+            if not self.gone:
+                self.writer.rewind(mark)
             raise
         finally:
             self.busy = False
         self.total = total
+
+    def _check_there(self) -> None:
+        if self.gone:
+            raise _session_gone()
 
     def finish(self, arrived: Callable[[Blob], Blob]) -> None:
         """Take no more bytes. `arrived` says what becomes of them."""
@@ -136,6 +144,10 @@ class UploadSession:
 
 def _bad_range(message: str, inner: str) -> GraphRefused:
     return GraphRefused(416, "invalidRange", message, inner=inner)
+
+
+def _session_gone() -> GraphRefused:
+    return GraphRefused(404, "itemNotFound", "The upload session was not found.", inner="uploadSessionNotFound")
 
 
 class UploadSessions:
@@ -180,7 +192,7 @@ class UploadSessions:
         """Return the session that a URL means. It is gone (404) once cancelled or expired."""
         session = self._sessions.get(session_id)
         if session is None or session.expires <= self._clock.now():
-            raise GraphRefused(404, "itemNotFound", "The upload session was not found.", inner="uploadSessionNotFound")
+            raise _session_gone()
         if not secrets.compare_digest(session.secret.encode(), secret.encode()):
             raise GraphRefused(401, "unauthenticated", "The upload URL is not valid.")
         return session
@@ -195,6 +207,7 @@ class UploadSessions:
     def close(self, session: UploadSession) -> None:
         """Forget a session and what it holds."""
         self._sessions.pop(session.id, None)
+        session.gone = True
         self.changed(session)
         if session.blob is None:
             session.writer.discard()

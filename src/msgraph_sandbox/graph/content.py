@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from msgraph_sandbox.drive.blobs import Blob
+from msgraph_sandbox.drive.drive import Conflict
+from msgraph_sandbox.drive.items import Item
 from msgraph_sandbox.drive.names import check_name
 from msgraph_sandbox.drive.refusals import GraphRefused, bad_request, name_taken, not_found
 from msgraph_sandbox.graph.visit import Visit
@@ -19,29 +21,33 @@ async def get_content(visit: Visit) -> Response:
 
 async def put_content(visit: Visit) -> Response:
     """Write a file: 201 if it is new, 200 if it replaced another."""
-    existing = visit.existing()
-    if existing is not None:
-        visit.check_if_match(existing)
-        if visit.request.headers.get("if-none-match") == "*":
-            raise name_taken()
-    elif not visit.address.path:
-        raise not_found()
-    if existing is not None and existing.is_folder:
-        raise name_taken()
     conflict = visit.conflict({}, "replace")
-    if existing is None:
-        check_name(visit.address.path[-1])
-    elif conflict == "fail" and visit.address.path:
-        raise name_taken()
+    _replaced(visit, conflict)
+    received = await receive(visit)
+    # Others may have written there while the body came.
+    existing = _replaced(visit, conflict)
     name = visit.address.path[-1] if visit.address.path else existing.name if existing is not None else ""
-    blob = visit.library.arrived(visit.drive, name, await receive(visit))
-    if existing is not None and existing.alive and not visit.address.path:
+    blob = visit.library.arrived(visit.drive, name, received)
+    if existing is not None and not visit.address.path:
         return visit.answer(visit.drive.replace_content(existing, blob, visit.actor))
     parent, name = visit.parent_and_name()
     item, new = visit.drive.put_file(parent, name, blob, conflict, visit.actor)
     if not new:
         return visit.answer(item)
     return visit.answer(item, 201, {"Location": visit.item_link(item)})
+
+
+def _replaced(visit: Visit, conflict: Conflict) -> Item | None:
+    """Return the file that there is at the address, or None, unless the caller must not write there."""
+    existing = visit.existing()
+    if existing is None:
+        check_name(visit.address.path[-1])
+        return None
+    visit.check_if_match(existing)
+    fails = conflict == "fail" and visit.address.path
+    if existing.is_folder or fails or visit.request.headers.get("if-none-match") == "*":
+        raise name_taken()
+    return existing
 
 
 async def receive(visit: Visit) -> Blob:

@@ -159,10 +159,9 @@ async def create_child(visit: Visit) -> Response:
 
 async def update_item(visit: Visit) -> Response:
     """Rename, move or describe an item."""
-    item = visit.item
-    visit.check_if_match(item)
     body = await visit.request.json_object()
-    name = text_of(body, "name")
+    item, name = visit.item, text_of(body, "name")
+    visit.check_if_match(item)
     parent = _new_parent(visit, item, object_of(body, "parentReference"))
     created, modified = file_system_times(body)
     visit.drive.edit(

@@ -142,6 +142,7 @@ class Subscriptions:
         expires = self._expiry(body) if "expirationDateTime" in body else found.expires
         if url is not None:
             await self.notifier.validate(self._url(url))
+            found = self._one(grant, name)
         found.expires, found.url = expires, url or found.url
         self.notifier.resume(found, grant.expires)
         return json_response(_json(found))

@@ -47,7 +47,9 @@ class Visit:
             return Actor(app.client_id, app.name, "", app.client_id, app.name)
         return Actor(user.oid, user.name, user.email, app.client_id, app.name)
 
-    @cached_property
+    # The two below are looked up anew each time: while a body is read, others may delete, move or replace.
+
+    @property
     def start(self) -> Item:
         """The item that the address begins at, before its relative path."""
         where = self.address.item or "root"
@@ -61,9 +63,9 @@ class Visit:
             raise not_found()
         return find_special(self, folder)
 
-    @cached_property
+    @property
     def item(self) -> Item:
-        """The item at the address, or 404."""
+        """The item that is at the address now, or 404."""
         return self.drive.walk_to(self.start, list(self.address.path))
 
     def parent_and_name(self) -> tuple[Item, str]:

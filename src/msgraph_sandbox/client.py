@@ -125,6 +125,10 @@ class Client:
         """Make a folder, with the folders above it."""
         return self._ask("POST", f"/drives/{quote(drive)}/folders", path=path)
 
+    def make_package(self, drive: str, path: str, kind: str = "oneNote") -> Answer:
+        """Make a package, such as a OneNote notebook, with the folders above it."""
+        return self._ask("POST", f"/drives/{quote(drive)}/packages", path=path, type=kind)
+
     def move(self, drive: str, source: str, target: str) -> Answer:
         """Move or rename as the drive's owner."""
         return self._ask("POST", f"/drives/{quote(drive)}/move", source=source, target=target)

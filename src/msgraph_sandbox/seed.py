@@ -17,6 +17,7 @@ from msgraph_sandbox.drive.library import Library, Site
 from msgraph_sandbox.identity.directory import AUDIENCES, PERSONAL_TENANT, Application, Directory, Secret, Tenant, User
 
 Tree = dict[str, JsonValue]
+PACKAGE = "*package"
 KINDS = Literal["personal", "business"]
 
 
@@ -33,7 +34,11 @@ class SeedTenant(_Model):
 
 
 class SeedUser(_Model):
-    """A user with a drive. `files` is a tree: an object is a folder, a text is a file's contents, a number its size."""
+    """A user with a drive.
+
+    `files` is a tree: an object is a folder, a text is a file's contents, a number its size, and
+    `{"*package": "oneNote"}` a notebook, which no folder can be taken for: names hold no asterisks.
+    """
 
     email: str
     name: str = ""
@@ -233,7 +238,9 @@ def add_site(given: SeedSite, directory: Directory, library: Library) -> Site:
 def plant_tree(library: Library, drive: Drive, folder: Item, tree: Tree, owner: Actor) -> None:
     """Create the files and folders of a tree inside `folder`."""
     for name, value in tree.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and isinstance(package := value.get(PACKAGE), str):
+            drive.create_other(folder, name, "fail", owner, package=package)
+        elif isinstance(value, dict):
             plant_tree(library, drive, drive.create_folder(folder, name, "replace", owner), value, owner)
         elif isinstance(value, str):
             drive.put_file(folder, name, library.blobs.of(value.encode()), "replace", owner)

@@ -48,6 +48,56 @@ async def test_lists_may_be_empty(caller: Caller) -> None:
     assert (await grace.graph("GET", "/me/drive"))["driveType"] == "business"
 
 
+async def test_a_change_of_dates_is_a_version_on_work_drives(caller: Caller, personal: Caller) -> None:
+    dates = {"fileSystemInfo": {"lastModifiedDateTime": "2001-02-03T04:05:06Z"}}
+    for who, names in ((caller, ["3.0", "2.0", "1.0"]), (personal, ["2.0", "1.0"])):
+        first = await who.graph("PUT", "/me/drive/root:/dated.txt:/content", 201, data=b"1")
+        dated = await who.graph("PATCH", "/me/drive/root:/dated.txt", json=dates)
+        assert (dated["cTag"], dated["size"]) == (first["cTag"], 1)
+        await who.graph("PUT", "/me/drive/root:/dated.txt:/content", 200, data=b"22")
+        versions = (await who.graph("GET", "/me/drive/root:/dated.txt:/versions"))["value"]
+        assert [one["id"] for one in versions] == names
+
+
+async def test_a_notebook_is_neither_file_nor_folder_and_has_no_contents(caller: Caller) -> None:
+    await caller.control("POST", f"/drives/{caller.user['email']}/packages", json={"path": "Notes/Mine"})
+    await caller.control("POST", f"/drives/{caller.user['email']}/packages", 400, json={"path": "Notes/Mine"})
+    grown = {"files": {"Seeded": {"*package": "oneNote"}}}
+    await caller.control("POST", f"/drives/{caller.user['email']}/grow", json=grown)
+    for path in ("Notes/Mine", "Seeded"):
+        item = await caller.graph("GET", f"/me/drive/root:/{path}")
+        assert item["package"] == {"type": "oneNote"}
+        assert not item.keys() & {"file", "folder", "@microsoft.graph.downloadUrl"}
+        await caller.graph("GET", f"/me/drive/root:/{path}:/content", 400)
+        await caller.graph("PUT", f"/me/drive/root:/{path}:/content", 409, data=b"x")
+        await caller.graph("POST", f"/me/drive/root:/{path}:/createUploadSession", 409, json={})
+        await caller.graph("POST", f"/me/drive/root:/{path}:/copy", 202, json={"name": "Copied"})
+        await caller.graph("DELETE", f"/me/drive/root:/{path}", 204)
+    feed = await caller.graph("GET", "/me/drive/root/delta")
+    assert [one["name"] for one in feed["value"] if "package" in one] == ["Copied", "Copied"]
+
+
+async def test_a_renamed_shortcut_keeps_the_name_of_its_target(caller: Caller) -> None:
+    grace = await caller.as_user("grace@contoso.example")
+    target = await caller.graph("GET", "/me/drive/root:/Documents")
+    body = {"recipients": [{"email": "grace@contoso.example"}], "roles": ["read"]}
+    await caller.graph("POST", f"/me/drive/items/{target['id']}/invite", json=body)
+    remote = {"id": target["id"], "parentReference": {"driveId": target["parentReference"]["driveId"]}}
+    body = {"name": "Ada's", "remoteItem": remote}
+    made = await grace.graph("POST", "/me/drive/root/children", 201, json=body)
+    renamed = await grace.graph("PATCH", f"/me/drive/items/{made['id']}", json={"name": "Hers"})
+    assert (renamed["name"], renamed["remoteItem"]["name"]) == ("Hers", "Documents")
+    shown = renamed["remoteItem"]
+    assert shown["size"] == target["size"]
+    assert shown.keys() >= {"folder", "fileSystemInfo", "createdBy", "webUrl", "shared", "parentReference"}
+    assert shown["parentReference"]["driveId"] == remote["parentReference"]["driveId"]
+    copied = {"name": "Again", "parentReference": {"id": "root"}}
+    await grace.graph("POST", f"/me/drive/items/{made['id']}/copy", 202, json=copied)
+    assert (await grace.graph("GET", "/me/drive/root:/Again"))["remoteItem"]["id"] == target["id"]
+    await caller.graph("DELETE", f"/me/drive/items/{target['id']}", 204)
+    assert (await grace.graph("GET", f"/me/drive/items/{made['id']}"))["remoteItem"] == remote
+
+
 async def test_names_may_come_percent_encoded(caller: Caller) -> None:
     await caller.graph("PUT", "/me/drive/root:/a%20b.txt:/content", 201, data=b"x")
     await caller.control("PATCH", "/switches", json={"encoded_names": True})

@@ -121,6 +121,13 @@ class NewFolder(Body):
     path: str
 
 
+class NewPackage(Body):
+    """`POST /drives/{drive}/packages`: an item that is neither file nor folder, such as a notebook."""
+
+    path: str
+    type: str = "oneNote"
+
+
 class Move(Body):
     """`POST /drives/{drive}/move`."""
 

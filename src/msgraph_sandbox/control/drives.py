@@ -14,6 +14,7 @@ from msgraph_sandbox.control.bodies import (
     Missing,
     Move,
     NewFolder,
+    NewPackage,
     Notify,
     Resync,
     Routes,
@@ -90,6 +91,18 @@ async def make_folder(world: World, request: Request, name: str) -> Json:
     """Make a folder as the drive's owner, with the folders above it."""
     drive, given = find_drive(world, name), checked(NewFolder, await request.json_object())
     item = or_wrong(lambda: _folder(drive, _names(given.path)))
+    return {"id": item.id, "path": item.path()}
+
+
+@takes(NewPackage)
+async def make_package(world: World, request: Request, name: str) -> Json:
+    """Make a package, such as a OneNote notebook, as the drive's owner, with the folders above it."""
+    drive, given = find_drive(world, name), checked(NewPackage, await request.json_object())
+    names = _names(given.path)
+    if not names:
+        raise Wrong("A package needs a name.")
+    folder = or_wrong(lambda: _folder(drive, names[:-1]))
+    item = or_wrong(lambda: drive.create_other(folder, names[-1], "fail", drive.owner, package=given.type))
     return {"id": item.id, "path": item.path()}
 
 
@@ -191,6 +204,7 @@ ROUTES: Routes = (
     ("PUT", f"/drives{ONE}/files{REST}", write),
     ("GET", f"/drives{ONE}/files{REST}", read),
     ("POST", f"/drives{ONE}/folders", make_folder),
+    ("POST", f"/drives{ONE}/packages", make_package),
     ("POST", f"/drives{ONE}/move", move),
     ("DELETE", f"/drives{ONE}/items{REST}", delete),
     ("POST", f"/drives{ONE}/grow", grow),

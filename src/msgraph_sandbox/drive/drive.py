@@ -7,14 +7,13 @@ import hashlib
 import itertools
 import secrets
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime
 from typing import Literal
 
 from msgraph_sandbox.clock import Clock
 from msgraph_sandbox.drive.blobs import Blob
 from msgraph_sandbox.drive.changes import ChangeLog
-from msgraph_sandbox.drive.items import Actor, Children, Item, Version
+from msgraph_sandbox.drive.items import Actor, Children, Extras, Item, Version
 from msgraph_sandbox.drive.names import check_name, check_path, key_of, numbered
 from msgraph_sandbox.drive.refusals import GraphRefused, access_denied, bad_request, name_taken, not_found
 
@@ -132,13 +131,25 @@ class Drive:
         self._attach(item, parent)
         return item
 
-    def create_shortcut(self, parent: Item, name: str, target: tuple[str, str], conflict: Conflict, by: Actor) -> Item:
-        """Return a new item that stands for an item of another drive: (drive id, item id)."""
+    def create_other(
+        self,
+        parent: Item,
+        name: str,
+        conflict: Conflict,
+        by: Actor,
+        *,
+        remote: tuple[str, str] | None = None,
+        package: str | None = None,
+    ) -> Item:
+        """Return a new item that is no file and no folder.
+
+        It stands for an item of another drive (drive id, item id), or is a package, such as a notebook of `oneNote`.
+        """
         self._check_place(parent, name)
         if self.child(parent, name) is not None and conflict != "rename":
             raise name_taken()
         item = self._new(self.free_name(parent, name, folder=True), parent, by)
-        item.more.remote = target
+        item.more.remote, item.more.package = remote, package
         self._attach(item, parent)
         return item
 
@@ -147,7 +158,7 @@ class Drive:
         self._check_place(parent, name)
         taken = self.child(parent, name)
         if taken is not None and conflict != "rename":
-            if conflict == "fail" or taken.is_folder:
+            if conflict == "fail" or taken.blob is None:
                 raise name_taken()
             return self.replace_content(taken, blob, by), False
         self.check_room(blob.size)
@@ -163,9 +174,7 @@ class Drive:
         _check_alive(item)
         self.check_room(blob.size - item.size)
         now = self._clock.now()
-        versions = item.more.versions
-        versions.append(Version(f"{item.content_version}.0", item.blob, item.modified, item.modified_by))
-        del versions[:-_VERSIONS_KEPT]
+        self._keep_version(item, item.blob)
         grown = blob.size - item.size
         item.blob, item.size = blob, blob.size
         item.content_version += 1
@@ -190,6 +199,10 @@ class Drive:
         _check_alive(item)
         if name is not None or parent is not None:
             self._move(item, parent or item.parent, name or item.name, conflict)
+        if (created or modified) and item.blob is not None and not self.personal:
+            # Work drives count a change of a file's dates as a version, though its contents stay.
+            self._keep_version(item, item.blob)
+            item.more.dated += 1
         self.describe(item, created=created, modified=modified, text=description)
         self._changed(item, by, self._clock.now())
         return item
@@ -260,13 +273,15 @@ class Drive:
             raise bad_request("A folder cannot be copied into itself.")
         if source.blob is not None:
             copied = self.put_file(parent, name, source.blob, conflict, by)[0]
+        elif source.children is None:
+            return self.create_other(parent, name, conflict, by, remote=source.more.remote, package=source.more.package)
         else:
             copied = self.create_folder(parent, name, conflict, by)
-            for child in list(source.children or ()):
+            for child in list(source.children):
                 self.copy(child, copied, child.name, conflict, by)
         copied.client_created, copied.client_modified = source.client_created, source.client_modified
-        if source.extras is not None:
-            copied.extras = replace(source.extras, versions=[], permissions={}, special=None, deleted=None)
+        if source.extras is not None and copied.extras is None:
+            copied.extras = Extras(description=source.extras.description, mime=source.extras.mime)
         return copied
 
     def end_epoch(self, kind: str = "resyncChangesApplyDifferences") -> None:
@@ -303,6 +318,11 @@ class Drive:
         return next(free for free in tries if self.child(parent, free) is None)
 
     # Inside
+
+    def _keep_version(self, item: Item, blob: Blob) -> None:
+        versions = item.more.versions
+        versions.append(Version(item.version_name, blob, item.modified, item.modified_by))
+        del versions[:-_VERSIONS_KEPT]
 
     def _list_shared(self, item: Item) -> None:
         if item.extras is not None and item.extras.permissions:

@@ -41,6 +41,8 @@ class Extras:
     package: str | None = None
     mime: str | None = None
     versions: list[Version] = field(default_factory=list)
+    # How many of its versions changed dates only.
+    dated: int = 0
     permissions: dict[str, Any] = field(default_factory=dict)
     # A shortcut's target: (drive id, item id).
     remote: tuple[str, str] | None = None
@@ -121,6 +123,11 @@ class Item:
         if self.extras is None:
             self.extras = Extras()
         return self.extras
+
+    @property
+    def version_name(self) -> str:
+        """The name of a file's present version."""
+        return f"{self.content_version + (self.extras.dated if self.extras else 0)}.0"
 
     def ancestors(self) -> Iterator[Item]:
         """Yield the parent, its parent, and so on to the root."""

@@ -6,7 +6,7 @@ from msgraph_sandbox.drive.blobs import Blob
 from msgraph_sandbox.drive.drive import Conflict
 from msgraph_sandbox.drive.items import Item
 from msgraph_sandbox.drive.names import check_name
-from msgraph_sandbox.drive.refusals import GraphRefused, bad_request, name_taken, not_found
+from msgraph_sandbox.drive.refusals import GraphRefused, bad_request, name_taken
 from msgraph_sandbox.graph.visit import Visit
 from msgraph_sandbox.http import Response
 
@@ -15,7 +15,7 @@ async def get_content(visit: Visit) -> Response:
     """Redirect (302) to the pre-authenticated URL on the download host. `Range` belongs on the second request."""
     item = visit.item
     if item.blob is None:
-        raise bad_request("The item has no content.") if item.is_folder else not_found()
+        raise bad_request("The item has no content.")
     return Response(302, {"Location": visit.library.download_url(visit.drive, item)})
 
 
@@ -45,7 +45,7 @@ def _replaced(visit: Visit, conflict: Conflict) -> Item | None:
         return None
     visit.check_if_match(existing)
     fails = conflict == "fail" and visit.address.path
-    if existing.is_folder or fails or visit.request.headers.get("if-none-match") == "*":
+    if existing.blob is None or fails or visit.request.headers.get("if-none-match") == "*":
         raise name_taken()
     return existing
 

@@ -78,7 +78,7 @@ def _hits(library: Library, grant: AccessGrant, asked: dict[str, Json]) -> Json:
 
 
 def _hit(library: Library, rank: int, drive: Drive, item: Item) -> Json:
-    resource = {"@odata.type": "#microsoft.graph.driveItem", **item_json(drive, item, library.download_url)}
+    resource = {"@odata.type": "#microsoft.graph.driveItem", **item_json(library, drive, item)}
     return {"hitId": item.id, "rank": rank, "summary": item.name, "resource": resource}
 
 

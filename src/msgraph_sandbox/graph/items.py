@@ -212,7 +212,7 @@ def add_shortcut(visit: Visit, name: str, remote: Mapping[str, Json], conflict: 
     email = visit.actor.email.lower()
     if drive.owner.id != visit.actor.id and role_of(target, email) is None:
         raise not_found()
-    item = visit.drive.create_shortcut(visit.item, name, (drive.id, target.id), conflict, visit.actor)
+    item = visit.drive.create_other(visit.item, name, conflict, visit.actor, remote=(drive.id, target.id))
     return visit.answer(item, 201, {"Location": visit.item_link(item)})
 
 

@@ -8,15 +8,30 @@ from __future__ import annotations
 import base64
 import hashlib
 import mimetypes
-from collections.abc import Callable
 from datetime import datetime
 from urllib.parse import quote
 
 from msgraph_sandbox.drive.drive import Drive
 from msgraph_sandbox.drive.items import Actor, Item
+from msgraph_sandbox.drive.library import Library
 from msgraph_sandbox.http import Json
 
-DownloadUrl = Callable[[Drive, Item], str]
+# What an item shows of itself on other drives.
+_REMOTE = (
+    "id",
+    "name",
+    "size",
+    "file",
+    "folder",
+    "package",
+    "fileSystemInfo",
+    "createdBy",
+    "createdDateTime",
+    "lastModifiedBy",
+    "lastModifiedDateTime",
+    "webUrl",
+    "parentReference",
+)
 
 
 def drive_json(drive: Drive, origin: str) -> Json:
@@ -59,11 +74,11 @@ def _quota_state(total: int, used: int) -> str:
     return "critical" if left < 0.01 else "nearing" if left < 0.1 else "normal"
 
 
-def item_json(drive: Drive, item: Item, download_url: DownloadUrl, *, with_path: bool = True) -> dict[str, Json]:
+def item_json(library: Library, drive: Drive, item: Item, *, with_path: bool = True) -> dict[str, Json]:
     """Return an item in full. `with_path` is off in delta pages, where Graph gives no `parentReference.path`."""
     body: dict[str, Json] = {}
-    if item.blob is not None and not (item.extras and item.extras.package):
-        body["@microsoft.graph.downloadUrl"] = download_url(drive, item)
+    if item.blob is not None:
+        body["@microsoft.graph.downloadUrl"] = library.download_url(drive, item)
     body |= {
         "createdDateTime": time_text(item.created, drive),
         "eTag": etag(drive, item),
@@ -83,7 +98,25 @@ def item_json(drive: Drive, item: Item, download_url: DownloadUrl, *, with_path:
     if item.blob is not None or drive.personal:
         body["cTag"] = ctag(drive, item)
     _add_facets(body, drive, item)
+    if item.extras is not None and item.extras.remote is not None:
+        body["remoteItem"] = _shortcut(library, *item.extras.remote)
     return body
+
+
+def _shortcut(library: Library, drive_id: str, item_id: str) -> Json:
+    """Return what a shortcut shows of its target, whose name it keeps though it may be renamed itself."""
+    drive = library.drives.get(drive_id)
+    target = drive.items.get(item_id) if drive is not None else None
+    if drive is None or target is None:
+        return {"id": item_id, "parentReference": {"driveId": drive_id}}
+    return remote_item(library, drive, target)
+
+
+def remote_item(library: Library, drive: Drive, item: Item) -> dict[str, Json]:
+    """Return what an item shows of itself on another drive."""
+    whole = item_json(library, drive, item, with_path=False)
+    remote = {name: whole[name] for name in _REMOTE if name in whole}
+    return remote | {"shared": {"scope": "users", "owner": {"user": _user(drive.owner)}}}
 
 
 def _add_facets(body: dict[str, Json], drive: Drive, item: Item) -> None:
@@ -99,14 +132,6 @@ def _add_facets(body: dict[str, Json], drive: Drive, item: Item) -> None:
     if extras is not None:
         if extras.special:
             body["specialFolder"] = {"name": extras.special}
-        if extras.remote:
-            drive_id, item_id = extras.remote
-            body["remoteItem"] = {
-                "id": item_id,
-                "name": item.name,
-                "folder": {},
-                "parentReference": {"driveId": drive_id},
-            }
         if extras.description is not None and drive.personal:
             body["description"] = extras.description
         if extras.permissions:
@@ -124,7 +149,8 @@ def deleted_json(drive: Drive, item: Item) -> dict[str, Json]:
         body["name"] = item.name
     else:
         body["size"] = 0
-    body["folder" if item.is_folder else "file"] = {}
+    if item.blob is not None or item.is_folder:
+        body["folder" if item.is_folder else "file"] = {}
     return body
 
 

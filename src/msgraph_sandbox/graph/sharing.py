@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from msgraph_sandbox.drive.drive import Drive
 from msgraph_sandbox.drive.items import Item
 from msgraph_sandbox.drive.refusals import access_denied, bad_request, not_found
-from msgraph_sandbox.graph.shapes import time_text
+from msgraph_sandbox.graph.shapes import remote_item, time_text
 from msgraph_sandbox.graph.visit import Visit, parse_time, text_of
 from msgraph_sandbox.http import Json, Response, json_response
 
@@ -195,7 +195,7 @@ async def shared_with_me(visit: Visit) -> Response:
         return json_response({"value": []})
     email = visit.grant.user.email.lower()
     value = [
-        remote_json(visit, drive, item)
+        _shared_json(visit, drive, item)
         for drive in visit.library.drives.values()
         for item in drive.shared
         if item.alive and any(email in one.invited for one in item.more.permissions.values())
@@ -203,21 +203,6 @@ async def shared_with_me(visit: Visit) -> Response:
     return json_response({"value": value})
 
 
-def remote_json(visit: Visit, drive: Drive, item: Item) -> dict[str, Json]:
-    """Return an item of another drive as it shows from here."""
-    whole = visit.shape_of(drive, item)
-    kept = (
-        "id",
-        "name",
-        "size",
-        "file",
-        "folder",
-        "fileSystemInfo",
-        "createdBy",
-        "webUrl",
-        "parentReference",
-        "package",
-    )
-    remote = {name: whole[name] for name in kept if name in whole}
-    remote["shared"] = {"scope": "users", "owner": {"user": {"displayName": drive.owner.name, "id": drive.owner.id}}}
-    return {"id": item.id, "name": item.name, "size": item.size, "webUrl": whole.get("webUrl"), "remoteItem": remote}
+def _shared_json(visit: Visit, drive: Drive, item: Item) -> dict[str, Json]:
+    remote = remote_item(visit.library, drive, item)
+    return {name: remote[name] for name in ("id", "name", "size", "webUrl")} | {"remoteItem": remote}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from msgraph_sandbox.drive.items import Item
 from msgraph_sandbox.drive.library import Library
 from msgraph_sandbox.drive.names import check_name
 from msgraph_sandbox.drive.refusals import GraphRefused, bad_request, changed, name_taken, not_found
@@ -46,7 +47,7 @@ def _plan(visit: Visit, body: dict[str, object], name: str) -> Plan:
     existing = visit.existing()
     conflict = visit.conflict(item, visit.library.switches.session_conflict)
     if existing is not None:
-        _check_existing(visit, existing.is_folder, conflict)
+        _check_existing(visit, existing, conflict)
         visit.check_if_match(existing)
     elif not visit.address.path:
         raise not_found()
@@ -66,10 +67,10 @@ def _plan(visit: Visit, body: dict[str, object], name: str) -> Plan:
     )
 
 
-def _check_existing(visit: Visit, folder: bool, conflict: str) -> None:
+def _check_existing(visit: Visit, existing: Item, conflict: str) -> None:
     if visit.request.headers.get("if-none-match") == "*":
         raise changed()
-    if folder or (conflict == "fail" and visit.address.path):
+    if existing.blob is None or (conflict == "fail" and visit.address.path):
         raise name_taken()
 
 
@@ -168,5 +169,5 @@ class UploadService:
     def _item(self, session: UploadSession, code: int) -> Response:
         drive, item = session.plan.drive, session.item
         assert item is not None
-        body = item_json(drive, item, self.library.download_url)
+        body = item_json(self.library, drive, item)
         return json_response(body, code, {"ETag": etag(drive, item)})

@@ -19,7 +19,7 @@ def _versions(item: Item) -> list[Version]:
     """Return all versions, the newest (current) first."""
     if item.blob is None:
         raise bad_request("The item has no versions.")
-    current = Version(f"{item.content_version}.0", item.blob, item.modified, item.modified_by)
+    current = Version(item.version_name, item.blob, item.modified, item.modified_by)
     return [current, *reversed(item.extras.versions if item.extras else [])]
 
 

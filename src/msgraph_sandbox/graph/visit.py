@@ -117,7 +117,7 @@ class Visit:
 
     def shape(self, item: Item, *, with_path: bool = True) -> dict[str, Json]:
         """Return the JSON of an item of this drive."""
-        body = item_json(self.drive, item, self.library.download_url, with_path=with_path)
+        body = item_json(self.library, self.drive, item, with_path=with_path)
         self._bend(body, item)
         return select_fields(body, self.query.get("select"))
 
@@ -135,7 +135,7 @@ class Visit:
 
     def shape_of(self, drive: Drive, item: Item) -> dict[str, Json]:
         """Return the JSON of an item of any drive, in full."""
-        return item_json(drive, item, self.library.download_url)
+        return item_json(self.library, drive, item)
 
     def link(self, **replaced: str) -> str:
         """Return this request's address with query options replaced, on the host that the client used."""

@@ -55,7 +55,7 @@ def item_row(drive: Drive, item: Item, key_of: KeyOf) -> Json:
 
 
 def _extras_row(extras: Extras, key_of: KeyOf) -> Json:
-    plain = {name: getattr(extras, name) for name in ("description", "special", "package", "mime", "remote")}
+    plain = {name: getattr(extras, name) for name in ("description", "special", "package", "mime", "remote", "dated")}
     return plain | {
         "deleted": extras.deleted.isoformat() if extras.deleted else None,
         "versions": [[v.name, key_of(v.blob), v.modified.isoformat(), astuple(v.by)] for v in extras.versions],
@@ -114,6 +114,7 @@ def _extras(row: Json, blob_of: BlobOf) -> Extras:
         versions=versions,
         permissions={one.id: one for one in permissions},
         remote=tuple(row["remote"]) if row["remote"] else None,
+        dated=row.get("dated", 0),
         deleted=datetime.fromisoformat(row["deleted"]) if row["deleted"] else None,
     )
 

@@ -78,7 +78,8 @@ class Account:
         """Share another user's folder with this one, and add it to their drive."""
         theirs = next(one for one in self.sandbox.world.library.drives.values() if target.id in one.items)
         target.more.permissions["shared"] = Permission("shared", ["write"], invited=[self.user.email])
-        return self.drive.create_shortcut(self.drive.root, name, (theirs.id, target.id), "fail", self.drive.owner)
+        remote = theirs.id, target.id
+        return self.drive.create_other(self.drive.root, name, "fail", self.drive.owner, remote=remote)
 
     def names(self, folder: Item | None = None) -> list[str]:
         """Return the names of what lies in a folder."""

@@ -13,7 +13,7 @@ import secrets
 import uuid
 from collections import deque
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from urllib.parse import quote, urlsplit
 
@@ -26,9 +26,27 @@ from msgraph_sandbox.switches import Switches
 VALIDATION_SECONDS = 10
 RETRY_HOURS = 4
 # Shares of slow answers in ten minutes beyond which an endpoint is "slow" (its notifications wait) or in "drop" (they
-# are lost), and how many answers it takes to judge.
-_SLOW_SHARE, _DROP_SHARE, _JUDGED = 0.10, 0.15, 10
+# are lost).
+_SLOW_SHARE, _DROP_SHARE = 0.10, 0.15
 _WINDOW = 600
+# What is sent: the subscription's id, and a notification or event.
+Message = tuple[str, dict[str, Json]]
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """The rules for receivers, in seconds: how long one may take, from when on it is slow, how long the slow wait.
+
+    `judged` is how many answers it takes to judge.
+    """
+
+    cut_off: float
+    slow: float
+    hold: float
+    judged: int
+
+
+PROFILES = {"current": Profile(10, 10, 10, 10), "2023": Profile(3, 2.9, 600, 100)}
 
 
 @dataclass(slots=True)
@@ -85,10 +103,10 @@ class Endpoint:
         """Remember an answer."""
         self.answers.append((now, slow))
 
-    def state(self, now: float) -> str:
+    def state(self, now: float, judged: int) -> str:
         """Return `normal`, `slow` or `drop`."""
         lately = [slow for at, slow in self.answers if at > now - _WINDOW]
-        share = sum(lately) / len(lately) if len(lately) >= _JUDGED else 0.0
+        share = sum(lately) / len(lately) if len(lately) >= judged else 0.0
         return "drop" if share > _DROP_SHARE else "slow" if share > _SLOW_SHARE else "normal"
 
 
@@ -114,6 +132,7 @@ class Notifier:
         self._pending: set[tuple[str, bool]] = set()
         self._held: list[Subscription] = []
         self._endpoints: dict[str, Endpoint] = {}
+        self._outgoing: dict[str, list[Message]] = {}
         self._dice = random.Random(0)  # noqa: S311 - the same on every run
         self.subscriptions: dict[str, Subscription] = {}
         self.deliveries: deque[Delivery] = deque(maxlen=10_000)
@@ -136,7 +155,7 @@ class Notifier:
         token = (
             f"Validation: Testing client application reachability for subscription Request-Id: {secrets.token_hex(16)}"
         )
-        seconds = min(VALIDATION_SECONDS, self._switches.slow_answer_seconds)
+        seconds = min(VALIDATION_SECONDS, self._switches.slow_answer_seconds or VALIDATION_SECONDS)
         target = f"{url}{'&' if '?' in url else '?'}validationToken={quote(token, safe='')}"
         try:
             answer = await post(target, b"", "text/plain; charset=utf-8", seconds=seconds)
@@ -165,7 +184,7 @@ class Notifier:
         ]
 
     async def _tell(self, drive_id: str, security: bool) -> None:
-        await asyncio.sleep(self._switches.notification_delay_seconds)
+        await self._clock.wait(self._switches.notification_delay_seconds)
         self._pending.discard((drive_id, security))
         self.alive()
         for subscription in self._concerned(drive_id, security):
@@ -205,33 +224,52 @@ class Notifier:
 
     def send(self, subscription_id: str, url: str, value: dict[str, Json]) -> None:
         """Deliver a notification or event, and try again as long as the receiver does not accept it."""
-        self._start(self._deliver(subscription_id, url, value))
+        if not self._switches.notification_bundling:
+            self._start(self._deliver(url, [(subscription_id, value)]))
+            return
+        waiting = self._outgoing.setdefault(url, [])
+        waiting.append((subscription_id, value))
+        if len(waiting) == 1:
+            self._start(self._deliver_together(url))
 
-    async def _deliver(self, subscription_id: str, url: str, value: dict[str, Json]) -> None:
-        loop = asyncio.get_running_loop()
-        endpoint = self._endpoints.setdefault(urlsplit(url).netloc, Endpoint())
-        state = endpoint.state(loop.time())
+    async def _deliver_together(self, url: str) -> None:
+        await asyncio.sleep(0)
+        await self._deliver(url, self._outgoing.pop(url))
+
+    def _profile(self) -> Profile:
+        profile, seconds = PROFILES[self._switches.notification_profile], self._switches.slow_answer_seconds
+        return replace(profile, cut_off=seconds, slow=seconds) if seconds else profile
+
+    async def _deliver(self, url: str, messages: list[Message]) -> None:
+        endpoint, profile = self._endpoints.setdefault(urlsplit(url).netloc, Endpoint()), self._profile()
+        state = endpoint.state(self._clock.timestamp(), profile.judged)
         if state == "drop":
-            self.deliveries.append(Delivery(subscription_id, None, "dropped"))
+            self._note(messages, None, "dropped")
             return
         if state == "slow":
-            await asyncio.sleep(self._switches.slow_answer_seconds)
-        wait, until = self._switches.notification_retry_seconds, loop.time() + RETRY_HOURS * 3600
-        while not await self._attempt(subscription_id, url, value, endpoint) and loop.time() + wait < until:
-            await asyncio.sleep(wait)
+            self._note(messages, None, "held")
+            await self._clock.wait(profile.hold)
+        wait, until = self._switches.notification_retry_seconds, self._clock.timestamp() + RETRY_HOURS * 3600
+        while not await self._attempt(url, messages, endpoint):
+            if self._clock.timestamp() + wait > until:
+                self._note(messages, None, "discarded")
+                return
+            await self._clock.wait(wait)
             wait *= 2
 
-    async def _attempt(self, subscription_id: str, url: str, value: dict[str, Json], endpoint: Endpoint) -> bool:
-        loop = asyncio.get_running_loop()
+    async def _attempt(self, url: str, messages: list[Message], endpoint: Endpoint) -> bool:
+        loop, profile = asyncio.get_running_loop(), self._profile()
         started, status = loop.time(), None
-        body = json.dumps({"value": [value]}).encode()
+        body = json.dumps({"value": [value for _, value in messages]}).encode()
         with contextlib.suppress(OSError, ValueError):
-            answer = await post(url, body, "application/json", seconds=self._switches.slow_answer_seconds)
-            status = answer.status
-        endpoint.note(loop.time(), slow=loop.time() - started >= self._switches.slow_answer_seconds)
+            status = (await post(url, body, "application/json", seconds=profile.cut_off)).status
+        endpoint.note(self._clock.timestamp(), slow=loop.time() - started >= profile.slow)
         accepted = status is not None and 200 <= status < 300
-        self.deliveries.append(Delivery(subscription_id, status, "accepted" if accepted else "refused"))
+        self._note(messages, status, "accepted" if accepted else "refused")
         return accepted
+
+    def _note(self, messages: list[Message], status: int | None, outcome: str) -> None:
+        self.deliveries.extend(Delivery(subscription_id, status, outcome) for subscription_id, _ in messages)
 
     # Inside
 
@@ -241,9 +279,12 @@ class Notifier:
         task.add_done_callback(self._tasks.discard)
 
     def clear(self) -> None:
-        """Forget every subscription and delivery."""
-        for kept in (self.subscriptions, self._paused, self._held, self.deliveries):
+        """Forget every subscription and delivery, those on their way too, and what is known of receivers."""
+        for task in self._tasks:
+            task.cancel()
+        for kept in (self.subscriptions, self._paused, self._held, self._pending, self._outgoing, self._endpoints):
             kept.clear()
+        self.deliveries.clear()
 
     async def close(self) -> None:
         """Stop delivering."""

@@ -46,10 +46,18 @@ class Switches(BaseModel):
         default=False,
         description="Work drives change Office files when they arrive, as SharePoint does: size and hash differ.",
     )
+    rewrite_pictures: bool = Field(
+        default=False,
+        description="Photographs change when they arrive: JPEG on all drives, HEIC on personal ones.",
+    )
     hash_delay_seconds: Seconds = Field(default=0, description="How long a file has no hashes after it changed.")
     short_drive_ids: bool = Field(
         default=False,
         description="Items of personal drives give their drive's id in lower case, without leading zeros.",
+    )
+    former_root_ids: bool = Field(
+        default=False,
+        description="Items name the root of a personal drive by its former id, `…!101`; the root has the new one.",
     )
     encoded_names: bool = Field(default=False, description="Items give their names percent-encoded, as some do.")
     encoded_resync: bool = Field(
@@ -64,6 +72,13 @@ class Switches(BaseModel):
     copy_seconds: Seconds = Field(default=0, description="How long a copy takes, in the sandbox's time.")
     search_lag_seconds: Seconds = Field(default=0, description="How long changes stay unknown to search.")
     delta_token_seconds: Seconds = Field(default=30 * 86400, description="Life of delta links; older ones answer 410.")
+    delta_lag_seconds: Seconds = Field(
+        default=0, description="How long changes stay unknown to delta, though they are told of and can be read."
+    )
+    delta_disorder: bool = Field(
+        default=False, description="Pages of delta bring children before their folders, and an item twice."
+    )
+    batch_disorder: bool = Field(default=False, description="The answers of a batch come in another order.")
     https_notifications: bool = Field(default=False, description="Refuse http notification URLs on loopback too.")
     notification_form: Literal["graph", "onedrive"] = Field(
         default="graph", description="The fields of a notification: Graph's, or those of OneDrive's older own API."
@@ -79,11 +94,20 @@ class Switches(BaseModel):
     notification_shuffle: bool = Field(
         default=False, description="Hold every other notification until the next is out."
     )
+    notification_bundling: bool = Field(
+        default=False, description="What goes to one URL at the same time travels in one request, in several values."
+    )
+    notification_profile: Literal["current", "2023"] = Field(
+        default="current",
+        description="When a receiver is slow: by today's rules (an answer takes 10 s, ten answers judge, its "
+        "notifications wait for 10 s) or by those of 2023 (3 s, a hundred answers, 10 minutes).",
+    )
     notification_retry_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(
         default=10, description="Before the first retry of a delivery; doubles each time, for four hours."
     )
-    slow_answer_seconds: Annotated[float, Field(gt=0, le=600)] = Field(
-        default=10, description="A receiver that takes longer has not answered, and is slow."
+    slow_answer_seconds: Annotated[float, Field(gt=0, le=600)] | None = Field(
+        default=None,
+        description="A receiver that takes longer has not answered, and is slow. Unset: as the profile says.",
     )
     subscription_limit: int = Field(default=1000, ge=0, description="Subscriptions of one application and user.")
     redirect_uris: Literal["loopback", "registered"] = Field(

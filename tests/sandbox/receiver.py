@@ -19,6 +19,7 @@ class Receiver:
     kind: str = "text/plain"
     statuses: list[int] = field(default_factory=list)
     delay: float = 0
+    requests: int = 0
     # What happens while it is asked to echo a token.
     meanwhile: Callable[[], Awaitable[None]] = lambda: asyncio.sleep(0)
     received: asyncio.Queue[dict[str, Any]] = field(default_factory=asyncio.Queue)
@@ -30,6 +31,7 @@ class Receiver:
             await self.meanwhile()
             return web.Response(text=token if self.echo else "no", content_type=self.kind)
         await asyncio.sleep(self.delay)
+        self.requests += 1
         status = self.statuses.pop(0) if self.statuses else 202
         if status < 300:
             for one in (await request.json())["value"]:

@@ -153,7 +153,7 @@ async def test_a_download_is_a_redirect_to_another_origin_that_takes_ranges(call
 async def test_a_download_url_fails_when_altered_or_old(caller: Caller) -> None:
     item = await caller.graph("GET", "/me/drive/root:/Notes.md")
     url = item["@microsoft.graph.downloadUrl"]
-    async with caller.session.get(exact(url.replace("tempauth=v1.", "tempauth=v1.f"))) as response:
+    async with caller.session.get(exact(url.replace("tempauth=v1.", "tempauth=v1.1"))) as response:
         assert response.status == 401
     await caller.control("POST", "/clock", json={"seconds": 3601})
     async with caller.session.get(exact(url)) as response:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from urllib.parse import parse_qsl, urlencode
+
 from tests.sandbox.caller import Caller, exact
+from tests.sandbox.test_delta import Mirror
 
 
 async def test_sharepoint_changes_office_files_when_they_arrive(caller: Caller, personal: Caller) -> None:
@@ -115,3 +118,72 @@ async def test_the_address_to_start_afresh_from_may_lead_nowhere(caller: Caller)
     assert "%252F" in location
     async with caller.session.get(exact(location), headers={"Authorization": f"Bearer {caller.token}"}) as lost:
         assert lost.status >= 400
+
+
+async def test_photographs_change_when_they_arrive(caller: Caller, personal: Caller) -> None:
+    await caller.control("PATCH", "/switches", json={"rewrite_pictures": True})
+    for who, name, rewritten in (
+        (caller, "a.jpg", True),
+        (personal, "a.JPEG", True),
+        (caller, "a.heic", False),
+        (personal, "a.heic", True),
+        (caller, "a.docx", False),
+    ):
+        item = await who.graph("PUT", f"/me/drive/root:/{name}:/content", 201, data=b"sent")
+        assert (item["size"] > 4) == rewritten
+
+
+async def test_a_download_url_must_be_used_as_it_was_given(caller: Caller) -> None:
+    url = (await caller.graph("GET", "/me/drive/root:/Notes.md"))["@microsoft.graph.downloadUrl"]
+    bare, _, query = url.partition("?")
+    for other, status in (
+        (url, 200),
+        (f"{bare}?{urlencode(parse_qsl(query))}", 401),
+        (url.replace("%3D", "="), 401),
+        (url.replace("%", "%25"), 401),
+    ):
+        async with caller.session.get(exact(other)) as response:
+            assert response.status == status, other
+
+
+async def test_items_may_name_the_root_by_its_former_id(personal: Caller) -> None:
+    await personal.control("PATCH", "/switches", json={"former_root_ids": True})
+    root, item = [await personal.graph("GET", f"/me/drive/{path}") for path in ("root", "root:/Notes.md")]
+    drive = item["parentReference"]["driveId"]
+    assert (root["id"], item["parentReference"]["id"]) == (f"{drive}!sea8cc6beffdb43d7976fbc7da445c639", f"{drive}!101")
+    assert (await personal.graph("GET", f"/me/drive/items/{drive}!101"))["id"] == root["id"]
+
+
+async def test_delta_comes_to_know_later_than_the_drive(caller: Caller) -> None:
+    await caller.control("POST", "/clock", json={"seconds": 60})
+    await caller.control("PATCH", "/switches", json={"delta_lag_seconds": 60})
+    mirror = Mirror(caller)
+    await caller.graph("PUT", "/me/drive/root:/late.txt:/content", 201, data=b"x")
+    await caller.graph("DELETE", "/me/drive/root:/Notes.md", 204)
+    await mirror.catch_up()
+    assert not {"/late.txt", "/Notes.md"} & mirror.paths()
+    await caller.control("POST", "/clock", json={"seconds": 61})
+    page = await caller.graph("GET", mirror.link)
+    assert {"late.txt"} == {item["name"] for item in page["value"] if "file" in item and "deleted" not in item}
+    await caller.graph("PUT", "/me/drive/root:/latest.txt:/content", 201, data=b"x")
+    latest = (await caller.graph("GET", "/me/drive/root/delta?token=latest"))["@odata.deltaLink"]
+    await caller.control("POST", "/clock", json={"seconds": 61})
+    assert "latest.txt" in {item["name"] for item in (await caller.graph("GET", latest))["value"]}
+
+
+async def test_delta_may_come_in_disorder(caller: Caller) -> None:
+    await caller.control("PATCH", "/switches", json={"delta_disorder": True})
+    mirror = Mirror(caller)
+    page = await caller.graph("GET", mirror.link)
+    ids = [item["id"] for item in page["value"]]
+    assert len(ids) == len(set(ids)) + 1
+    assert "root" in page["value"][-2]
+    await mirror.catch_up(3)
+    assert "/Documents/Reports/Annual report.docx" in mirror.paths()
+
+
+async def test_the_answers_of_a_batch_come_in_any_order(caller: Caller) -> None:
+    await caller.control("PATCH", "/switches", json={"batch_disorder": True})
+    parts = [{"id": name, "method": "GET", "url": "/me/drive"} for name in "abc"]
+    answer = await caller.graph("POST", "/$batch", json={"requests": parts})
+    assert [one["id"] for one in answer["responses"]] == ["c", "b", "a"]

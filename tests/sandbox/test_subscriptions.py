@@ -110,16 +110,88 @@ async def test_a_refused_notification_comes_again(caller: Caller, receiver: Rece
     assert [one["status"] for one in seen] == [500, 404, 202]
 
 
+async def _deliveries(caller: Caller, count: int) -> list[str]:
+    """What became of deliveries, once there are so many."""
+    while True:
+        seen = (await caller.control("GET", "/subscriptions"))["deliveries"]
+        if len(seen) >= count:
+            return [one["outcome"] for one in seen]
+
+
+async def _notify(caller: Caller, subscription: str, count: int = 1) -> None:
+    await caller.control("POST", f"/subscriptions/{subscription}/notify", json={"count": count})
+
+
 async def test_slow_receivers_lose_notifications(caller: Caller, receiver: Receiver) -> None:
-    switches = {"slow_answer_seconds": 0.05, "notification_retry_seconds": 3600}
     made = await _subscribe(caller, receiver.url)
+    await caller.control("PATCH", "/switches", json={"slow_answer_seconds": 0.05, "notification_retry_seconds": 3600})
+    receiver.delay = 0.2
+    await _notify(caller, made["id"], 10)
+    await _deliveries(caller, 10)
+    await _notify(caller, made["id"])
+    assert (await _deliveries(caller, 11))[-1] == "dropped"
+
+
+async def test_what_is_for_a_slow_receiver_waits(caller: Caller, receiver: Receiver) -> None:
+    made = await _subscribe(caller, receiver.url)
+    await caller.control("PATCH", "/switches", json={"slow_answer_seconds": 0.2})
+    await _notify(caller, made["id"], 17)
+    await _deliveries(caller, 17)
+    receiver.delay = 0.4
+    await _notify(caller, made["id"], 2)
+    assert (await _deliveries(caller, 19))[-2:] == ["refused", "refused"]
+    receiver.delay = 0
+    await _notify(caller, made["id"])
+    assert (await _deliveries(caller, 20))[-1] == "held"
+    await caller.control("POST", "/clock", json={"seconds": 10})
+    assert "accepted" in (await _deliveries(caller, 21))[20:]
+
+
+async def test_a_hundred_answers_judge_by_the_rules_of_2023(caller: Caller, receiver: Receiver) -> None:
+    made = await _subscribe(caller, receiver.url)
+    switches = {"slow_answer_seconds": 0.05, "notification_retry_seconds": 3600, "notification_profile": "2023"}
     await caller.control("PATCH", "/switches", json=switches)
     receiver.delay = 0.2
-    await caller.control("POST", f"/subscriptions/{made['id']}/notify", json={"count": 10})
-    await asyncio.sleep(0.3)
-    await caller.control("POST", f"/subscriptions/{made['id']}/notify", json={})
-    await asyncio.sleep(0.05)
-    assert (await caller.control("GET", "/subscriptions"))["deliveries"][-1]["outcome"] == "dropped"
+    for count, outcome in ((50, "refused"), (50, "refused"), (1, "dropped")):
+        before = len((await caller.control("GET", "/subscriptions"))["deliveries"])
+        await _notify(caller, made["id"], count)
+        assert (await _deliveries(caller, before + count))[-1] == outcome
+
+
+async def test_a_notification_that_nobody_takes_is_discarded_after_four_hours(
+    caller: Caller, receiver: Receiver
+) -> None:
+    made = await _subscribe(caller, receiver.url)
+    receiver.statuses = [500] * 100
+    await _notify(caller, made["id"])
+    for turn in range(10):
+        await _deliveries(caller, turn + 1)
+        await caller.control("POST", "/clock", json={"seconds": 10 * 2**turn})
+    # The eleventh wait would be over after four hours.
+    assert await _deliveries(caller, 12) == ["refused"] * 11 + ["discarded"]
+
+
+async def test_a_reset_gives_up_what_is_on_its_way(caller: Caller, receiver: Receiver) -> None:
+    made = await _subscribe(caller, receiver.url)
+    receiver.statuses = [500]
+    await _notify(caller, made["id"])
+    await _deliveries(caller, 1)
+    await caller.control("POST", "/reset")
+    await caller.control("POST", "/clock", json={"seconds": 60})
+    await caller.sign_in()
+    await _subscribe(caller, receiver.url)
+    await caller.graph("DELETE", "/me/drive/root:/Notes.md", 204)
+    await receiver.next()
+    assert await _deliveries(caller, 1) == ["accepted"]
+
+
+async def test_several_notifications_travel_in_one_request(caller: Caller, receiver: Receiver) -> None:
+    await caller.control("PATCH", "/switches", json={"notification_bundling": True, "notification_copies": 2})
+    made = await _subscribe(caller, receiver.url)
+    await caller.graph("DELETE", "/me/drive/root:/Notes.md", 204)
+    for _ in range(2):
+        assert (await receiver.next())["subscriptionId"] == made["id"]
+    assert receiver.requests == 1
 
 
 async def test_notifications_can_be_doubled_lost_and_forged(caller: Caller, receiver: Receiver) -> None:

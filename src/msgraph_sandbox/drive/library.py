@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hmac
+import re
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from msgraph_sandbox.drive.refusals import GraphRefused, not_found
 from msgraph_sandbox.drive.uploads import UploadSessions
 from msgraph_sandbox.switches import Switches
 
+_TEMPAUTH = re.compile(r"(?:^|&)tempauth=v1\.([0-9a-f]{1,16}):([0-9a-f]{64})%3D(?:&|$)")
 _SIGNING_KEY = b"The sandbox protects nothing; this only makes an altered URL fail as a real one does."
 
 
@@ -107,10 +109,15 @@ class Library:
 
     def arrived(self, drive: Drive, name: str, blob: Blob) -> Blob:
         """Return what a drive makes of contents that arrive: mostly themselves."""
-        office = name.lower().endswith((".docx", ".xlsx", ".pptx"))
-        if not self.switches.rewrite_office_files or drive.personal or not office or not blob.size:
+        if not blob.size or not name.lower().endswith(self._rewritten(drive)):
             return blob
         return self.blobs.of(blob.whole() + b"<!-- changed by SharePoint -->")
+
+    def _rewritten(self, drive: Drive) -> tuple[str, ...]:
+        office = (".docx", ".xlsx", ".pptx") if self.switches.rewrite_office_files and not drive.personal else ()
+        if not self.switches.rewrite_pictures:
+            return office
+        return (*office, ".jpg", ".jpeg", *((".heic",) if drive.personal else ()))
 
     def app_folder(self, drive: Drive, application: str) -> Item | None:
         """Return the application's own folder on a drive, if it has one yet."""
@@ -120,24 +127,28 @@ class Library:
     def download_url(self, drive: Drive, item: Item, version: str = "") -> str:
         """Return a URL that gives the contents of an item (or of a version) to whoever has it, for a while."""
         expires = int(self.clock.timestamp() + self.switches.download_url_seconds)
-        signed = f"v1.{expires:x}.{_sign(drive.id, item.id, version, expires)}"
+        # Whoever writes these two marks in another way has changed the address: a colon as it is, a sign as an escape.
+        signed = f"v1.{expires:x}:{_sign(drive.id, item.id, version, expires)}%3D"
         # Ids need no escaping; a page of a listing has two hundred of these, and escaping was half of its cost.
         query = f"UniqueId={item.id}&Translate=false&tempauth={signed}&ApiVersion=2.0&driveId={drive.id}"
         query += f"&version={version}" if version else ""
         return f"{self.origins.download}/_layouts/15/download.aspx?{query}"
 
-    def downloadable(self, query: dict[str, str]) -> tuple[Drive, Item, Blob]:
-        """Return what such a URL leads to. An altered signature is refused with 401, an expired one with 403."""
+    def downloadable(self, query: dict[str, str], query_string: str) -> tuple[Drive, Item, Blob]:
+        """Return what such a URL leads to.
+
+        An altered signature is refused with 401, even one that is only encoded in another way; an expired one with 403.
+        """
         drive_id, item_id = query.get("driveId", ""), query.get("UniqueId", "")
         version = query.get("version", "")
-        form, _, signed = query.get("tempauth", "").partition(".")
-        expiry, _, signature = signed.partition(".")
+        match = _TEMPAUTH.search(query_string)
+        expiry, signature = match.groups() if match else ("", "")
         try:
             expires = int(expiry, 16)
         except ValueError:
             expires = 0
         right = hmac.compare_digest(signature.encode(), _sign(drive_id, item_id, version, expires).encode())
-        if form != "v1" or not right:
+        if not right:
             raise GraphRefused(401, "unauthenticated", "The pre-authenticated URL is not valid.")
         if expires <= self.clock.timestamp():
             raise GraphRefused(403, "accessDenied", "The pre-authenticated URL has expired.", inner="tempAuthExpired")

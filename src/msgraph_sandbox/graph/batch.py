@@ -27,6 +27,8 @@ async def perform(request: Request, library: Library, grant: AccessGrant) -> Res
         answer = _dependency_failed(request) if failed else await request.again(_inner(request, part))
         statuses[part["id"]] = answer.status
         responses.append(await _shape(part["id"], answer))
+    if library.switches.batch_disorder:
+        responses.reverse()
     return json_response({"responses": responses})
 
 

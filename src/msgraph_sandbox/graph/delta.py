@@ -53,12 +53,20 @@ async def get_delta(visit: Visit) -> Response:
         raise not_supported()
     if folder is not visit.drive.root and not visit.drive.personal:
         raise bad_request("Delta is only supported on the root of a drive.")
-    place = _start(visit, _token(visit))
+    place, newest = _start(visit, _token(visit)), _newest(visit)
     if place is None:
-        return json_response(_page(visit, [], visit.drive.log.latest, visit.drive.log.latest, last=True))
-    found, number, last = _collect(visit.drive, folder, place, page_size(visit))
+        return json_response(_page(visit, [], newest, newest, last=True))
+    found, number, last = _collect(visit.drive, folder, place, newest, page_size(visit))
+    if visit.library.switches.delta_disorder:
+        found = [*reversed(found), *found[-1:]]
     value = [_shape(visit, item) for item in found]
     return json_response(_page(visit, value, number, place.silent, last=last))
+
+
+def _newest(visit: Visit) -> int:
+    """Return the number of the last change that delta knows of."""
+    log, lag = visit.drive.log, visit.library.switches.delta_lag_seconds
+    return log.number_at(visit.library.clock.timestamp() - lag) if lag else log.latest
 
 
 def _token(visit: Visit) -> str:
@@ -75,7 +83,7 @@ def _start(visit: Visit, token: str) -> Place | None:
     if token == "latest":  # noqa: S105 - Microsoft's word
         return None
     if not token:
-        return Place(drive.epoch, 0, drive.log.latest, now)
+        return Place(drive.epoch, 0, _newest(visit), now)
     if "T" in token and "-" in token and ":" in token:
         if drive.personal:
             raise bad_request("Timestamp tokens are not supported on personal drives.")
@@ -97,11 +105,13 @@ def resync(visit: Visit) -> GraphRefused:
     return GraphRefused(410, "resyncRequired", message, inner=visit.drive.resync_kind, headers={"Location": location})
 
 
-def _collect(drive: Drive, folder: Item, place: Place, size: int) -> tuple[list[Item], int, bool]:
+def _collect(drive: Drive, folder: Item, place: Place, newest: int, size: int) -> tuple[list[Item], int, bool]:
     """Return the items of a page, the number it reaches, and whether it is the last."""
     page: dict[str, Item] = {}
     number = place.number
     for item in drive.log.after(place.number):
+        if item.number > newest:
+            break
         if item.id in page or not item.inside(folder) or (not item.alive and item.number <= place.silent):
             continue
         line = _line(item, folder, place.number, page)
@@ -110,7 +120,7 @@ def _collect(drive: Drive, folder: Item, place: Place, size: int) -> tuple[list[
         for one in line:
             page[one.id] = one
         number = item.number
-    return list(page.values()), drive.log.latest, True
+    return list(page.values()), max(newest, place.number), True
 
 
 def _line(item: Item, folder: Item, number: int, page: dict[str, Item]) -> list[Item]:

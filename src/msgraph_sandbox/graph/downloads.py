@@ -28,7 +28,7 @@ class DownloadService:
         """Return the contents: 200, 206 for one range, 416 for a range beyond the end."""
         if request.path == "/thumbnail":
             return _picture(request.query)
-        drive, item, blob = self.library.downloadable(request.query)
+        drive, item, blob = self.library.downloadable(request.query, request.query_string)
         headers = {
             "Accept-Ranges": "bytes",
             "Cache-Control": "private",

@@ -126,6 +126,8 @@ class Visit:
         switches = self.library.switches
         if switches.short_drive_ids and self.drive.personal:
             body["parentReference"]["driveId"] = self.drive.id.lower().lstrip("0")
+        if switches.former_root_ids and self.drive.personal and item.parent is self.drive.root:
+            body["parentReference"]["id"] = f"{self.drive.id}!101"
         if switches.encoded_names:
             body["name"] = quote(item.name)
         if switches.hash_delay_seconds and "file" in body:

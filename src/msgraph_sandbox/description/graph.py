@@ -50,6 +50,8 @@ _OTHERS: tuple[tuple[str, str, str, Json | None], ...] = (
     ("/sites", "get", "Sites.", None),
     ("/sites/{site}", "get", "A site.", None),
     ("/sites/{site}/drives", "get", "A site's libraries.", None),
+    ("/shares/{share}", "get", "A sharing link: a name, and whose it is.", None),
+    ("/shares/{share}/permission", "get", "The permission that a sharing link is.", None),
     ("/shares/{share}/driveItem", "get", "What a sharing link leads to.", None),
     ("/$batch", "post", "Several requests in one.", _body(requests={"type": "array", "items": _PART})),
     ("/search/query", "post", "Search every drive.", _body(requests={"type": "array", "items": _SEARCH})),

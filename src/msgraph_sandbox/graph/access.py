@@ -133,12 +133,13 @@ def _check_shared(visit: Visit, need: Need) -> None:
     elif visit.address.item is None or visit.address.item.startswith("special:"):
         role = None
     else:
-        role = role_of(visit.existing() or visit.start, visit.actor.email.lower())
+        role = role_of(visit.existing() or visit.start, visit.actor.email.lower(), visit.library.clock.now())
     if role is None or (need == "write" and role != "write"):
         raise access_denied()
 
 
 def check_target(visit: Visit, drive: Drive, folder: Item) -> None:
     """Refuse with 403 to write into a folder of another drive that was not shared for writing."""
-    if is_guest(visit.grant, drive) and role_of(folder, visit.actor.email.lower()) != "write":
+    role = role_of(folder, visit.actor.email.lower(), visit.library.clock.now())
+    if is_guest(visit.grant, drive) and role != "write":
         raise access_denied()

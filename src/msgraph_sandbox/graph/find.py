@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from msgraph_sandbox.drive.drive import Drive
 from msgraph_sandbox.drive.items import Item
@@ -85,7 +85,8 @@ def _hit(library: Library, rank: int, drive: Drive, item: Item) -> Json:
 def _reachable(library: Library, grant: AccessGrant, words: list[str]) -> Iterator[tuple[Drive, Item]]:
     assert grant.user is not None
     for drive in library.drives.values():
-        folders = [drive.root] if not is_guest(grant, drive) else _shared(drive, grant.user.email.lower())
+        shared = _shared(drive, grant.user.email.lower(), library.clock.now())
+        folders = [drive.root] if not is_guest(grant, drive) else shared
         seen: set[str] = set()
         for item in (item for folder in folders for item in _matches(library, drive, folder, words)):
             if item.id not in seen:
@@ -93,8 +94,8 @@ def _reachable(library: Library, grant: AccessGrant, words: list[str]) -> Iterat
                 yield drive, item
 
 
-def _shared(drive: Drive, email: str) -> list[Item]:
-    return [item for item in drive.shared if item.alive and role_of(item, email)]
+def _shared(drive: Drive, email: str, now: datetime) -> list[Item]:
+    return [item for item in drive.shared if role_of(item, email, now)]
 
 
 def _by_name(item: Item) -> tuple[str, str]:

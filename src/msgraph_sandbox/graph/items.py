@@ -210,7 +210,7 @@ def add_shortcut(visit: Visit, name: str, remote: Mapping[str, Json], conflict: 
     drive = visit.library.drive(text_of(object_of(remote, "parentReference"), "driveId") or "")
     target = drive.item(text_of(remote, "id") or "")
     email = visit.actor.email.lower()
-    if drive.owner.id != visit.actor.id and role_of(target, email) is None:
+    if drive.owner.id != visit.actor.id and role_of(target, email, visit.library.clock.now()) is None:
         raise not_found()
     item = visit.drive.create_other(visit.item, name, conflict, visit.actor, remote=(drive.id, target.id))
     return visit.answer(item, 201, {"Location": visit.item_link(item)})

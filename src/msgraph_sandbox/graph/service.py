@@ -12,7 +12,7 @@ from msgraph_sandbox.drive.refusals import GraphRefused
 from msgraph_sandbox.graph import batch, content, copies, delta, find, items, people, sharing, uploads, versions
 from msgraph_sandbox.graph.access import Need, authenticate, check_delegated, check_visit, may_write
 from msgraph_sandbox.graph.address import Address, DriveRef, parse_address, parse_call, strip_version
-from msgraph_sandbox.graph.sharing import find_share
+from msgraph_sandbox.graph.sharing import check_link, find_share
 from msgraph_sandbox.graph.sites import find_site
 from msgraph_sandbox.graph.subscriptions import Subscriptions
 from msgraph_sandbox.graph.visit import Visit
@@ -77,6 +77,19 @@ DRIVE_ROUTES: dict[tuple[str, tuple[str, ...]], Route] = {
     ("GET", ("following",)): Route("following", "read", items.nothing),
     ("GET", ("bundles",)): Route("bundles", "read", items.nothing),
 }
+
+
+# What is asked of a sharing link and not of the item that it leads to.
+SHARE_ROUTES: dict[tuple[str, tuple[str, ...]], Route] = {
+    ("GET", ()): Route("share.get", "read", sharing.get_share),
+    ("GET", ("permission",)): Route("share.permission", "read", sharing.get_share_permission),
+}
+
+
+def _routes(address: Address) -> dict[tuple[str, tuple[str, ...]], Route]:
+    if address.item is not None:
+        return ITEM_ROUTES
+    return SHARE_ROUTES if address.drive.by == "share" else DRIVE_ROUTES
 
 
 def _shapes(request: Request, address: Address) -> list[tuple[str, ...]]:
@@ -183,14 +196,14 @@ class GraphService:
         return Operation(route.name if route else "unknown", call)
 
     def _find(self, request: Request, address: Address) -> Route | None:
-        routes = DRIVE_ROUTES if address.item is None else ITEM_ROUTES
+        routes = _routes(address)
         for shape in _shapes(request, address):
             if found := routes.get((request.method, shape)):
                 return found
         return None
 
     def _no_route(self, request: Request, address: Address) -> GraphRefused:
-        routes = DRIVE_ROUTES if address.item is None else ITEM_ROUTES
+        routes = _routes(address)
         shapes = _shapes(request, address)
         if any(shape in shapes for _, shape in routes):
             return GraphRefused(405, "methodNotAllowed", f"The method {request.method} is not allowed here.")
@@ -212,10 +225,12 @@ class GraphService:
     def _visit(self, request: Request, grant: AccessGrant, address: Address) -> Visit:
         """Return the visit to an address; whether it may happen is checked later."""
         if address.drive.by == "share":
-            drive, item, link = find_share(list(self.library.drives.values()), address.drive.key)
+            drive, item, link = find_share(self.library, address.drive.key)
+            check_link(grant, drive, item, link, self.library.clock.now())
             here = replace(address, item=item.id)
-            return Visit(request, grant, self.library, drive, here, link_role=link.roles[0])
-        return Visit(request, grant, self.library, self._drive(address.drive, grant), address)
+            return Visit(request, grant, self.library, self.directory, drive, here, link_role=link.roles[0])
+        drive = self._drive(address.drive, grant)
+        return Visit(request, grant, self.library, self.directory, drive, address)
 
     def _drive(self, reference: DriveRef, grant: AccessGrant) -> Drive:
         if reference.by == "drive":

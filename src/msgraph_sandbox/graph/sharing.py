@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import base64
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import urlsplit
 
 from msgraph_sandbox.drive.drive import Drive
 from msgraph_sandbox.drive.items import Item
+from msgraph_sandbox.drive.library import Library
 from msgraph_sandbox.drive.refusals import access_denied, bad_request, not_found
-from msgraph_sandbox.graph.shapes import remote_item, time_text
+from msgraph_sandbox.graph.shapes import remote_item, time_text, web_url
 from msgraph_sandbox.graph.visit import Visit, parse_time, text_of
 from msgraph_sandbox.http import Json, Response, json_response
+from msgraph_sandbox.identity.tokens import AccessGrant
 
 _LINK_TYPES = ("view", "edit", "embed")
 _SCOPES = ("anonymous", "organization", "users")
+_NO_LINK = "The sharing link no longer exists, or you do not have permission to access it."
 
 
 @dataclass(slots=True)
@@ -36,6 +40,10 @@ class Permission:
     def is_link(self) -> bool:
         """Whether it is a link."""
         return bool(self.kind)
+
+    def good(self, now: datetime) -> bool:
+        """Whether it has not expired."""
+        return self.expires is None or self.expires > now
 
 
 def permission_json(visit: Visit, permission: Permission, drive: Drive) -> Json:
@@ -64,29 +72,39 @@ def share_token(url: str) -> str:
     return "u!" + base64.urlsafe_b64encode(url.encode()).rstrip(b"=").decode()
 
 
-def find_share(visit_drives: list[Drive], token: str) -> tuple[Drive, Item, Permission]:
-    """Return what a share id (or encoded sharing URL) leads to, or refuse with 404."""
+def find_share(library: Library, token: str) -> tuple[Drive, Item, Permission]:
+    """Return what a share id (or encoded sharing URL) leads to, or refuse with 404, as once it has expired."""
     try:
         raw = token.removeprefix("u!")
         url = base64.b64decode(raw + "=" * (-len(raw) % 4), altchars=b"-_", validate=True).decode()
     except ValueError:
-        raise not_found("The sharing link no longer exists, or you do not have permission to access it.") from None
-    for drive in visit_drives:
+        raise not_found(_NO_LINK) from None
+    now = library.clock.now()
+    for drive in library.drives.values():
         for item in drive.shared:
             for permission in item.more.permissions.values():
-                if permission.is_link and share_url(drive, permission) == url:
+                if permission.is_link and share_url(drive, permission) == url and permission.good(now):
                     return drive, item, permission
-    raise not_found("The sharing link no longer exists, or you do not have permission to access it.")
+    raise not_found(_NO_LINK)
 
 
-def role_of(item: Item, email: str) -> str | None:
+def check_link(grant: AccessGrant, drive: Drive, item: Item, link: Permission, now: datetime) -> None:
+    """Refuse with 403 whom a link is not meant for: strangers to the organization, or to the people it was sent to."""
+    outside = link.scope == "organization" and grant.tenant_id != drive.tenant_id
+    user = grant.user
+    known = user is not None and (user.oid == drive.owner.id or role_of(item, user.email.lower(), now) is not None)
+    if outside or (link.scope == "users" and not known):
+        raise access_denied()
+
+
+def role_of(item: Item, email: str, now: datetime) -> str | None:
     """Return `write`, `read` or None: what an invitation to the item or a folder above it gives to that person."""
     roles = {
         role
         for one in (item, *item.ancestors())
         if one.extras is not None
         for permission in one.extras.permissions.values()
-        if email in permission.invited
+        if email in permission.invited and permission.good(now)
         for role in permission.roles
     }
     return "write" if "write" in roles else "read" if roles else None
@@ -102,7 +120,7 @@ async def create_link(visit: Visit) -> Response:
     if not visit.drive.personal and (kind == "embed" or password):
         raise bad_request("This kind of link is only supported on personal drives.")
     for known in item.more.permissions.values():
-        if (known.kind, known.scope) == (kind, scope):
+        if (known.kind, known.scope) == (kind, scope) and known.good(visit.library.clock.now()):
             return json_response(permission_json(visit, known, visit.drive))
     permission = Permission(
         id=secrets.token_hex(8),
@@ -127,13 +145,19 @@ async def invite(visit: Visit) -> Response:
         raise bad_request("The roles must be read or write.")
     made = []
     for recipient in recipients:
-        email = text_of(recipient, "email") or text_of(recipient, "alias") if isinstance(recipient, dict) else None
+        email = _address(visit, recipient) if isinstance(recipient, dict) else None
         if not email:
-            raise bad_request("A recipient needs an email address.")
+            raise bad_request("A recipient needs an email address, or the objectId of somebody here.")
         made.append(Permission(secrets.token_hex(8), list(roles), invited=[email.lower()], expires=_expiry(body)))
     for permission in made:
         _add(visit, item, permission)
     return json_response({"value": [permission_json(visit, one, visit.drive) for one in made]})
+
+
+def _address(visit: Visit, recipient: dict[str, Json]) -> str | None:
+    """Return the e-mail address of a recipient, who may be named by it or by object id."""
+    user = visit.directory.user(text_of(recipient, "objectId") or "")
+    return text_of(recipient, "email") or text_of(recipient, "alias") or (user.email if user is not None else None)
 
 
 def _expiry(body: dict[str, Json]) -> datetime | None:
@@ -146,12 +170,31 @@ def _add(visit: Visit, item: Item, permission: Permission) -> None:
     visit.drive.permit(item)
 
 
-def _find(visit: Visit) -> Permission:
-    permission = visit.item.more.permissions.get(visit.address.tail[1])
-    if permission is None:
-        raise not_found()
-    assert isinstance(permission, Permission)
+def _line(item: Item) -> Iterator[tuple[Item, Permission]]:
+    """Yield the permissions on an item and on the folders above it, each with where it was given."""
+    for one in (item, *item.ancestors()):
+        for permission in one.extras.permissions.values() if one.extras is not None else ():
+            yield one, permission
+
+
+def _find(visit: Visit) -> tuple[Item, Permission]:
+    for found in _line(visit.item):
+        if found[1].id == visit.address.tail[1]:
+            return found
+    raise not_found()
+
+
+def _own(visit: Visit) -> Permission:
+    """Return the permission that was given on the item itself; only there it can be changed."""
+    item, permission = _find(visit)
+    if item is not visit.item:
+        raise bad_request("An inherited permission can only be changed where it was given.")
     return permission
+
+
+def _seen(visit: Visit, item: Item, permission: Permission) -> Json:
+    body = permission_json(visit, permission, visit.drive)
+    return body if item is visit.item else body | {"inheritedFrom": visit.reference(item)}
 
 
 async def list_permissions(visit: Visit) -> Response:
@@ -159,18 +202,18 @@ async def list_permissions(visit: Visit) -> Response:
     owner = visit.drive.owner
     user = {"user": {"id": owner.id, "email": owner.email, "displayName": owner.name}}
     first = {"id": "owner", "roles": ["owner"], "grantedTo": user, "grantedToV2": user}
-    others = [permission_json(visit, one, visit.drive) for one in visit.item.more.permissions.values()]
+    others = [_seen(visit, *found) for found in _line(visit.item)]
     return json_response({"value": [first, *others]})
 
 
 async def get_permission(visit: Visit) -> Response:
     """Return one permission."""
-    return json_response(permission_json(visit, _find(visit), visit.drive))
+    return json_response(_seen(visit, *_find(visit)))
 
 
 async def update_permission(visit: Visit) -> Response:
     """Change the roles or the expiry of a permission."""
-    body, permission = await visit.request.json_object(), _find(visit)
+    body, permission = await visit.request.json_object(), _own(visit)
     roles = body.get("roles", permission.roles)
     if not isinstance(roles, list) or not roles or any(role not in ("read", "write") for role in roles):
         raise bad_request("The roles must be read or write.")
@@ -181,10 +224,31 @@ async def update_permission(visit: Visit) -> Response:
 
 async def delete_permission(visit: Visit) -> Response:
     """Take a permission away (204)."""
-    permission = _find(visit)
+    permission = _own(visit)
     del visit.item.more.permissions[permission.id]
     visit.drive.permit(visit.item)
     return Response(204)
+
+
+async def get_share(visit: Visit) -> Response:
+    """Return what a sharing link leads to, seen from outside: its name and whose it is."""
+    item, owner = visit.item, visit.drive.owner
+    body: dict[str, Json] = {
+        "@odata.context": f"{visit.request.origin}/v1.0/$metadata#shares/$entity",
+        "id": visit.address.drive.key,
+        "name": item.name,
+        "webUrl": web_url(visit.drive, item),
+        "owner": {"user": {"id": owner.id, "displayName": owner.name, "email": owner.email}},
+    }
+    if "driveitem" in visit.query.get("expand", "").lower():
+        body["driveItem"] = visit.shape_of(visit.drive, item)
+    return json_response(body)
+
+
+async def get_share_permission(visit: Visit) -> Response:
+    """Return the permission that a sharing link is."""
+    _, _, link = find_share(visit.library, visit.address.drive.key)
+    return json_response(permission_json(visit, link, visit.drive))
 
 
 async def shared_with_me(visit: Visit) -> Response:
@@ -193,12 +257,12 @@ async def shared_with_me(visit: Visit) -> Response:
         raise access_denied()
     if not visit.library.switches.shared_with_me:
         return json_response({"value": []})
-    email = visit.grant.user.email.lower()
+    email, now = visit.grant.user.email.lower(), visit.library.clock.now()
     value = [
         _shared_json(visit, drive, item)
         for drive in visit.library.drives.values()
         for item in drive.shared
-        if item.alive and any(email in one.invited for one in item.more.permissions.values())
+        if any(email in one.invited and one.good(now) for one in item.more.permissions.values())
     ]
     return json_response({"value": value})
 

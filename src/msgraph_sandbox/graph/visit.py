@@ -16,6 +16,7 @@ from msgraph_sandbox.drive.refusals import access_denied, bad_request, changed, 
 from msgraph_sandbox.graph.address import Address
 from msgraph_sandbox.graph.shapes import ctag, etag, item_json, select_fields
 from msgraph_sandbox.http import Json, Request, Response, json_response
+from msgraph_sandbox.identity.directory import Directory
 from msgraph_sandbox.identity.tokens import AccessGrant
 
 CONFLICT_KEYS = ("@microsoft.graph.conflictBehavior", "@name.conflictBehavior")
@@ -28,6 +29,7 @@ class Visit:
     request: Request
     grant: AccessGrant
     library: Library
+    directory: Directory
     drive: Drive
     address: Address
     writable: bool = True
@@ -146,6 +148,12 @@ class Visit:
         return f"{self.request.origin}{path}?" + "&".join(
             [*kept, *(f"${name}={value}" for name, value in replaced.items())]
         )
+
+    def reference(self, item: Item) -> Json:
+        """Return where an item of this drive is, as others refer to it."""
+        path = item.path()
+        place = f"/drives/{self.drive.id}/root:" + (f"/{quote(path)}" if path else "")
+        return {"driveId": self.drive.id, "id": item.id, "path": place}
 
     def item_link(self, item: Item) -> str:
         """Return an item's address, for a `Location` header."""

@@ -297,3 +297,43 @@ async def test_an_interrupted_upload_leaves_no_file(caller: Caller) -> None:
 async def test_a_dot_in_a_path_means_nothing(caller: Caller) -> None:
     for path in (".%2FNotes.md", "./Notes.md", "Documents/.%2FWelcome.txt"):
         assert (await caller.graph("GET", f"/me/drive/root:/{path}"))["name"] in ("Notes.md", "Welcome.txt")
+
+
+@pytest.mark.parametrize("drive", ["work", "personal"])
+async def test_preconditions_take_lists_and_either_tag(caller: Caller, personal: Caller, drive: str) -> None:
+    who = caller if drive == "work" else personal
+    path = "/me/drive/root:/Notes.md"
+    for form in ("{eTag}", "{cTag}", '"other", {eTag}', '{cTag},"other"', "*"):
+        tag = form.format(**await who.graph("GET", path))
+        await who.graph("GET", path, 304, headers={"If-None-Match": tag})
+        await who.graph("POST", f"{path}:/createUploadSession", 412, headers={"If-None-Match": tag}, json={})
+        await who.graph("PATCH", path, headers={"If-Match": tag}, json={"name": "Notes.md"})
+    for tag in ('"other"', '"other", "another"', ""):
+        await who.graph("GET", path, headers={"If-None-Match": tag})
+        await who.graph("PATCH", path, 412, headers={"If-Match": tag}, json={"name": "Notes.md"})
+    missing = "/me/drive/root:/missing.txt"
+    for tag in ("*", '"other"'):
+        await who.graph("POST", f"{missing}:/createUploadSession", 412, headers={"If-Match": tag}, json={})
+        await who.graph("PUT", f"{missing}:/content", 412, headers={"If-Match": tag}, data=b"x")
+    await who.graph("PUT", f"{missing}:/content", 201, headers={"If-None-Match": "*"}, data=b"x")
+
+
+async def test_a_path_on_another_drive_is_not_taken_for_one_on_this(caller: Caller, personal: Caller) -> None:
+    grace = await caller.as_user("grace@contoso.example")
+    mine, theirs = [(await who.graph("GET", "/me/drive"))["id"] for who in (caller, grace)]
+    path = "/me/drive/root:/Notes.md"
+    elsewhere = {"path": f"/drives/{theirs}/root:/Documents"}
+    await caller.graph("PATCH", path, 400, json={"parentReference": elsewhere})
+    await caller.graph("POST", f"{path}:/copy", 403, json={"parentReference": elsewhere})
+    await caller.graph("POST", f"{path}:/copy", 400, json={"parentReference": elsewhere | {"driveId": mine}})
+    await caller.graph("PATCH", path, 400, json={"parentReference": {"path": "/users/x/drive/root:/Documents"}})
+    here = {"path": f"/drives/{mine}/root:/Documents"}
+    assert (await caller.graph("PATCH", path, json={"parentReference": here}))["parentReference"]["name"] == "Documents"
+
+
+async def test_a_description_can_be_cleared(personal: Caller) -> None:
+    path = "/me/drive/root:/Notes.md"
+    for nothing in (None, ""):
+        assert (await personal.graph("PATCH", path, json={"description": "Mine"}))["description"] == "Mine"
+        assert "description" in await personal.graph("PATCH", path, json={"name": "Notes.md"})
+        assert "description" not in await personal.graph("PATCH", path, json={"description": nothing})

@@ -52,6 +52,26 @@ async def test_a_folder_cannot_be_copied_into_itself(caller: Caller) -> None:
     assert answer["status"] == "failed"
 
 
+async def test_a_copy_can_be_of_children_only_and_bring_versions(caller: Caller) -> None:
+    for body in (b"1", b"22"):
+        await caller.graph("PUT", "/me/drive/root:/Documents/Welcome.txt:/content", 200, data=body)
+    await caller.graph("POST", "/me/drive/root/children", 201, json={"name": "To", "folder": {}})
+    body = {"parentReference": {"path": "/drive/root:/To"}, "childrenOnly": True}
+    for versions in (False, True):
+        asked = body | {"includeAllVersionHistory": versions}
+        _, answer, _ = await _monitor(caller, "/me/drive/root:/Documents:/copy", asked)
+        assert answer["status"] == "completed"
+        names = [one["name"] for one in (await caller.graph("GET", "/me/drive/root:/To:/children"))["value"]]
+        assert names == ["Budget 2026.csv", "Reports", "Welcome.txt"]
+        found = (await caller.graph("GET", "/me/drive/root:/To/Welcome.txt:/versions"))["value"]
+        assert [one["id"] for one in found] == (["3.0", "2.0", "1.0"] if versions else ["1.0"])
+        for name in names:
+            await caller.graph("DELETE", f"/me/drive/root:/To/{name}".replace(" ", "%20"), 204)
+    await caller.graph("POST", "/me/drive/root:/Notes.md:/copy", 400, json=body)
+    await caller.graph("POST", "/me/drive/root/copy", 400, json={"name": "Root"})
+    await _monitor(caller, "/me/drive/items/root/copy", body)
+
+
 async def test_search_finds_names_and_texts_with_a_lag(caller: Caller) -> None:
     await caller.graph("PUT", "/me/drive/root:/it's.txt:/content", 201, data=b"a needle in hay")
     for query, names in (

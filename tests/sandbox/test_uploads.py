@@ -158,6 +158,22 @@ async def test_a_full_drive_says_so_at_once_if_it_knows_the_size(caller: Caller)
     await caller.graph("PUT", "/me/drive/root:/x:/content", 201, data=b"x" * 1000)
 
 
+async def test_an_upload_goes_on_once_there_is_room_for_its_last_fragment(caller: Caller) -> None:
+    full = await caller.as_new_user("contoso.example")
+    quota = f"/drives/{full.user['email']}"
+    await caller.control("PATCH", quota, json={"quota": 1500})
+    url = (await _open(full))["uploadUrl"]
+    assert (await _put(full, url, b"a" * 1000, 0, 2000))[0] == 202
+    status, answer = await _put(full, url, b"b" * 1000, 1000, 2000)
+    assert (status, answer["error"]["code"]) == (507, "quotaLimitReached")
+    async with full.session.get(exact(url)) as response:
+        assert (await response.json())["nextExpectedRanges"] == ["1000-1999"]
+    await caller.control("PATCH", quota, json={"quota": 2000})
+    assert (await _put(full, url, b"b" * 1000, 1000, 2000))[0] == 201
+    url = (await _open(full))["uploadUrl"]
+    assert (await _put(full, url, b"c" * 2000, 0, 2000))[0] == 200
+
+
 async def test_switches_make_sessions_strict(caller: Caller) -> None:
     switches = {"strict_fragments": True, "session_conflict": "fail", "replay_last_fragment": True}
     await caller.control("PATCH", "/switches", json=switches)

@@ -11,6 +11,7 @@ _LISTED = ("$select", "$expand", "$top", "$orderby", "$skiptoken", "$filter")
 _CONFLICT: Json = {"type": "string", "enum": ["fail", "replace", "rename"]}
 _TIMES = form("createdDateTime", "lastModifiedDateTime")
 _REFERENCE = form("driveId", "id", "path")
+_FLAG: Json = {"type": "boolean"}
 _NUMBER: Json = {"type": "integer"}
 
 
@@ -20,7 +21,7 @@ def _body(**fields: Json) -> Json:
 
 _ITEM = _body(name=TEXT, description=TEXT, fileSystemInfo=_TIMES, parentReference=_REFERENCE)
 _CHILD = _body(name=TEXT, folder=_body(), **{"@microsoft.graph.conflictBehavior": _CONFLICT})
-_SESSION = _body(item=_body(name=TEXT, fileSize=_NUMBER, fileSystemInfo=_TIMES), deferCommit={"type": "boolean"})
+_SESSION = _body(item=_body(name=TEXT, fileSize=_NUMBER, fileSystemInfo=_TIMES), deferCommit=_FLAG)
 _ROLES: Json = {"type": "array", "items": {"type": "string", "enum": ["read", "write"]}}
 _RECIPIENTS: Json = {"type": "array", "items": form("email")}
 _SUBSCRIPTION = form(
@@ -33,7 +34,7 @@ _SEARCH["properties"]["from"] = _NUMBER
 _BODIES: dict[str, Json] = {
     "item.update": _ITEM,
     "item.restore": _ITEM,
-    "item.copy": _body(name=TEXT, parentReference=_REFERENCE),
+    "item.copy": _body(name=TEXT, parentReference=_REFERENCE, childrenOnly=_FLAG, includeAllVersionHistory=_FLAG),
     "item.put": _body(name=TEXT, **{"@microsoft.graph.sourceUrl": TEXT}),
     "children.create": _CHILD,
     "upload.create": _SESSION,

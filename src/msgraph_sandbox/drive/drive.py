@@ -266,22 +266,46 @@ class Drive:
         self._attach(item, home)
         return item
 
-    def copy(self, source: Item, parent: Item, name: str, conflict: Conflict, by: Actor) -> Item:
-        """Return a copy of `source` (of this drive or another) with all that is below it; contents are shared."""
+    def copy(
+        self, source: Item, parent: Item, name: str, conflict: Conflict, by: Actor, *, versions: bool = False
+    ) -> Item:
+        """Return a copy of `source` (of this drive or another) with all that is below it; contents are shared.
+
+        Former versions come along if asked for.
+        """
         _check_alive(source)
         if parent.inside(source):
             raise bad_request("A folder cannot be copied into itself.")
         if source.blob is not None:
-            copied = self.put_file(parent, name, source.blob, conflict, by)[0]
+            copied = self._copy_file(source, source.blob, parent, name, conflict, by, versions=versions)
         elif source.children is None:
             return self.create_other(parent, name, conflict, by, remote=source.more.remote, package=source.more.package)
         else:
             copied = self.create_folder(parent, name, conflict, by)
-            for child in list(source.children):
-                self.copy(child, copied, child.name, conflict, by)
+            self.copy_children(source, copied, conflict, by, versions=versions)
         copied.client_created, copied.client_modified = source.client_created, source.client_modified
-        if source.extras is not None and copied.extras is None:
+        return copied
+
+    def copy_children(
+        self, source: Item, target: Item, conflict: Conflict, by: Actor, *, versions: bool = False
+    ) -> Item:
+        """Copy what is in a folder into another, which is returned."""
+        _check_alive(source)
+        if target.inside(source):
+            raise bad_request("A folder cannot be copied into itself.")
+        for child in list(source.children or ()):
+            self.copy(child, target, child.name, conflict, by, versions=versions)
+        return target
+
+    def _copy_file(
+        self, source: Item, blob: Blob, parent: Item, name: str, conflict: Conflict, by: Actor, *, versions: bool
+    ) -> Item:
+        copied, new = self.put_file(parent, name, blob, conflict, by)
+        if source.extras is not None and new:
             copied.extras = Extras(description=source.extras.description, mime=source.extras.mime)
+            if versions:
+                copied.extras.versions = list(source.extras.versions)
+                copied.extras.dated, copied.content_version = source.extras.dated, source.content_version
         return copied
 
     def end_epoch(self, kind: str = "resyncChangesApplyDifferences") -> None:

@@ -97,7 +97,7 @@ class UploadSession:
         return total
 
     async def accept(self, total: int, chunks: AsyncIterator[bytes]) -> None:
-        """Take a fragment; one whose connection breaks is forgotten whole."""
+        """Take a fragment; one whose connection breaks, or the last if the drive has no room, is forgotten whole."""
         mark = self.writer.mark()
         self.busy = True
         try:
@@ -105,6 +105,9 @@ class UploadSession:
                 self._check_there()
                 self.writer.write(chunk)
             self._check_there()
+            if self.writer.size == total:
+                replaced = self.plan.existing
+                self.plan.drive.check_room(total - (replaced.size if replaced is not None and replaced.alive else 0))
         except BaseException:
             if not self.gone:
                 self.writer.rewind(mark)

@@ -40,12 +40,12 @@ async def put_content(visit: Visit) -> Response:
 def _replaced(visit: Visit, conflict: Conflict) -> Item | None:
     """Return the file that there is at the address, or None, unless the caller must not write there."""
     existing = visit.existing()
+    visit.check_if_match(existing)
     if existing is None:
         check_name(visit.address.path[-1])
         return None
-    visit.check_if_match(existing)
     fails = conflict == "fail" and visit.address.path
-    if existing.blob is None or fails or visit.request.headers.get("if-none-match") == "*":
+    if existing.blob is None or fails or visit.is_named("if-none-match", existing):
         raise name_taken()
     return existing
 

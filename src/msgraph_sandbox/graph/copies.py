@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from msgraph_sandbox.drive.items import Item
 from msgraph_sandbox.drive.library import Library
 from msgraph_sandbox.drive.names import check_name
 from msgraph_sandbox.drive.refusals import bad_request
@@ -18,25 +19,33 @@ ITEM_LIMIT = 30_000
 async def copy_item(visit: Visit) -> Response:
     """Start a copy: 202, and the monitor's address in `Location`."""
     body = await visit.request.json_object()
-    source, reference = visit.item, object_of(body, "parentReference")
-    if source is visit.drive.root:
-        raise bad_request("The root folder cannot be copied.")
-    drive_id = text_of(reference, "driveId")
-    drive = visit.library.drive(drive_id) if drive_id else visit.drive
-    parent = find_reference(drive, reference) or source.parent
-    assert parent is not None
+    source, children_only = visit.item, body.get("childrenOnly") is True
+    _check_source(visit, source, children_only)
+    drive, folder = find_reference(visit, object_of(body, "parentReference"))
+    parent = folder or source.parent or visit.drive.root
     check_target(visit, drive, parent)
     name = check_name(text_of(body, "name") or source.name)
-    if sum(1 for _ in source.walk()) > ITEM_LIMIT:
-        raise bad_request("The number of items to copy exceeds the limit of 30,000.")
     # Personal drives pay no attention to the behaviour asked for.
     conflict = "fail" if drive.personal else visit.conflict(body, "fail")
-    actor = visit.actor
-    library = visit.library
-    name_of_job = library.copies.start(
-        library.switches.copy_seconds, lambda: drive.copy(source, parent, name, conflict, actor)
-    )
-    return Response(202, {"Location": f"{library.origins.monitor}/_api/v2.0/monitor/{name_of_job}"})
+    actor, library = visit.actor, visit.library
+    versions = body.get("includeAllVersionHistory") is True
+
+    def work() -> Item:
+        if children_only:
+            return drive.copy_children(source, parent, conflict, actor, versions=versions)
+        return drive.copy(source, parent, name, conflict, actor, versions=versions)
+
+    monitor = library.copies.start(library.switches.copy_seconds, work)
+    return Response(202, {"Location": f"{library.origins.monitor}/_api/v2.0/monitor/{monitor}"})
+
+
+def _check_source(visit: Visit, source: Item, children_only: bool) -> None:
+    if children_only and not source.is_folder:
+        raise bad_request("childrenOnly is only valid for a folder.")
+    if source is visit.drive.root and not children_only:
+        raise bad_request("The root folder cannot be copied.")
+    if sum(1 for _ in source.walk()) > ITEM_LIMIT:
+        raise bad_request("The number of items to copy exceeds the limit of 30,000.")
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from msgraph_sandbox.drive.names import check_name
 from msgraph_sandbox.drive.refusals import bad_request, not_found, not_supported
 from msgraph_sandbox.graph.address import parse_address
 from msgraph_sandbox.graph.filtering import parse_filter
-from msgraph_sandbox.graph.shapes import ctag, drive_json, etag, select_fields
+from msgraph_sandbox.graph.shapes import drive_json, etag, select_fields
 from msgraph_sandbox.graph.sharing import role_of
 from msgraph_sandbox.graph.versions import thumbnail_set
 from msgraph_sandbox.graph.visit import Visit, object_of, parse_time, text_of
@@ -62,8 +62,7 @@ def expanded(visit: Visit, item: Item) -> dict[str, Json]:
 
 def unchanged(visit: Visit, item: Item) -> bool:
     """Tell whether `If-None-Match` names the item as it is."""
-    known = visit.request.headers.get("if-none-match")
-    return known is not None and known in (etag(visit.drive, item), ctag(visit.drive, item))
+    return visit.is_named("if-none-match", item)
 
 
 async def list_children(visit: Visit) -> Response:
@@ -171,10 +170,15 @@ async def update_item(visit: Visit) -> Response:
         parent=parent,
         created=created,
         modified=modified,
-        description=text_of(body, "description"),
+        description=_description(body),
         conflict=visit.conflict(body, "fail"),
     )
     return visit.answer(item)
+
+
+def _description(body: Mapping[str, Json]) -> str | None:
+    """Return the new description, None if it stays as it is. `null` clears it, as an empty text does."""
+    return (text_of(body, "description") or "") if "description" in body else None
 
 
 def file_system_times(body: Mapping[str, Json]) -> tuple[datetime | None, datetime | None]:
@@ -185,24 +189,32 @@ def file_system_times(body: Mapping[str, Json]) -> tuple[datetime | None, dateti
 
 
 def _new_parent(visit: Visit, item: Item, reference: Mapping[str, Json]) -> Item | None:
-    drive_id = text_of(reference, "driveId")
-    if drive_id and visit.library.drive(drive_id) is not visit.drive:
+    drive, parent = find_reference(visit, reference)
+    if drive is not visit.drive:
         raise bad_request("Items cannot be moved between drives.", "notSupported")
-    parent = find_reference(visit.drive, reference)
     return None if parent is item.parent else parent
 
 
-def find_reference(drive: Drive, reference: Mapping[str, Json]) -> Item | None:
-    """Return the folder that a `parentReference` means by id or by (percent-encoded) path, or None if by neither."""
-    parent_id, path = text_of(reference, "id"), text_of(reference, "path")
+def find_reference(visit: Visit, reference: Mapping[str, Json]) -> tuple[Drive, Item | None]:
+    """Return the drive and folder that a `parentReference` means; the folder is None if it names none.
+
+    A folder is named by its id or by its (percent-encoded) path; a path may begin at another drive, `/drives/{id}`.
+    """
+    drive_id, parent_id, path = (text_of(reference, name) for name in ("driveId", "id", "path"))
+    drive = visit.library.drive(drive_id) if drive_id else visit.drive
+    address = parse_address("/" + unquote(path).lstrip("/")) if path and not parent_id else None
+    if address is not None and address.drive.by == "drive":
+        begun = visit.library.drive(address.drive.key)
+        if drive_id and begun is not drive:
+            raise bad_request("The driveId and the path in parentReference disagree.")
+        drive = begun
     if parent_id:
-        return drive.item(parent_id)
+        return drive, drive.item(parent_id)
     if not path:
-        return None
-    address = parse_address("/" + unquote(path).lstrip("/"))
-    if address is None or address.item is None or address.item.startswith("special:"):
+        return drive, None
+    if address is None or address.drive.by not in ("me", "drive") or address.item is None or ":" in address.item:
         raise bad_request("The path in parentReference is not valid.")
-    return drive.walk_to(drive.item(address.item), list(address.path))
+    return drive, drive.walk_to(drive.item(address.item), list(address.path))
 
 
 def add_shortcut(visit: Visit, name: str, remote: Mapping[str, Json], conflict: Conflict) -> Response:
@@ -231,7 +243,9 @@ async def restore(visit: Visit) -> Response:
         raise not_supported("restore is only supported on personal drives.")
     body = await visit.request.json_object()
     name = text_of(body, "name")
-    parent = find_reference(visit.drive, object_of(body, "parentReference"))
+    drive, parent = find_reference(visit, object_of(body, "parentReference"))
+    if drive is not visit.drive:
+        raise bad_request("An item can only be restored to its own drive.")
     item = visit.drive.restore(visit.address.item or "", parent, check_name(name) if name else None, visit.actor)
     return visit.answer(item)
 

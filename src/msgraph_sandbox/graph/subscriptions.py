@@ -12,7 +12,7 @@ from msgraph_sandbox.drive.drive import Drive
 from msgraph_sandbox.drive.refusals import GraphRefused, bad_request
 from msgraph_sandbox.graph.access import check_files, is_guest
 from msgraph_sandbox.graph.address import DriveRef, parse_address
-from msgraph_sandbox.graph.visit import parse_time, text_of
+from msgraph_sandbox.graph.visit import parse_time, prefers, text_of
 from msgraph_sandbox.http import Json, Request, Response, json_response
 from msgraph_sandbox.identity.tokens import AccessGrant
 from msgraph_sandbox.notifier import Notifier, Subscription
@@ -72,7 +72,7 @@ class Subscriptions:
             application_id=grant.application.client_id,
             authorized=self.notifier.now(),
             token_expires=grant.expires,
-            security=not drive.personal and _prefers(request, "includesecuritywebhooks"),
+            security=not drive.personal and prefers(request, "includesecuritywebhooks"),
         )
         self._check_new(made)
         for url in filter(None, (made.url, made.lifecycle_url)):
@@ -154,10 +154,6 @@ class Subscriptions:
     async def _delete(self, grant: AccessGrant, name: str) -> Response:
         del self.notifier.subscriptions[self._one(grant, name).id]
         return Response(204)
-
-
-def _prefers(request: Request, what: str) -> bool:
-    return what in (part.strip().lower() for part in request.headers.get("prefer", "").split(","))
 
 
 def _required(body: Mapping[str, Json], name: str) -> str:

@@ -46,9 +46,9 @@ def _plan(visit: Visit, body: dict[str, object], name: str) -> Plan:
     item = object_of(body, "item")
     existing = visit.existing()
     conflict = visit.conflict(item, visit.library.switches.session_conflict)
+    visit.check_if_match(existing)
     if existing is not None:
         _check_existing(visit, existing, conflict)
-        visit.check_if_match(existing)
     elif not visit.address.path:
         raise not_found()
     created, modified = file_system_times(item)
@@ -68,7 +68,7 @@ def _plan(visit: Visit, body: dict[str, object], name: str) -> Plan:
 
 
 def _check_existing(visit: Visit, existing: Item, conflict: str) -> None:
-    if visit.request.headers.get("if-none-match") == "*":
+    if visit.is_named("if-none-match", existing):
         raise changed()
     if existing.blob is None or (conflict == "fail" and visit.address.path):
         raise name_taken()
@@ -148,7 +148,6 @@ class UploadService:
             raise GraphRefused(409, "conflict", "Another fragment is being received.")
         strict = self.library.switches.strict_fragments
         total = session.check_fragment(request.headers.get("content-range", ""), request.length, strict=strict)
-        session.plan.drive.check_room(request.length or 0)
         await session.accept(total, request.chunks())
         self.library.uploads.changed(session)
         if not session.complete or session.plan.defer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +20,8 @@ from msgraph_sandbox.http import Json, Request, Response, json_response
 from msgraph_sandbox.identity.directory import Directory
 from msgraph_sandbox.identity.tokens import AccessGrant
 
+# A tag in quotes (a comma may be in it), or one without.
+_TAG = re.compile(r'"[^"]*"|[^\s,"]+')
 CONFLICT_KEYS = ("@microsoft.graph.conflictBehavior", "@name.conflictBehavior")
 
 
@@ -101,11 +104,21 @@ class Visit:
             raise bad_request("The conflictBehavior must be fail, replace or rename.")
         return cast("Conflict", value)
 
-    def check_if_match(self, item: Item) -> None:
-        """Refuse with 412 if the caller's `If-Match` names neither the item's eTag nor its cTag."""
-        wanted = self.request.headers.get("if-match", "*").strip()
-        if wanted != "*" and wanted not in (etag(self.drive, item), ctag(self.drive, item)):
+    def check_if_match(self, item: Item | None) -> None:
+        """Refuse with 412 if the caller's `If-Match` is not about this item, or if there is none."""
+        if "if-match" in self.request.headers and not self.is_named("if-match", item):
             raise changed()
+
+    def is_named(self, header: str, item: Item | None) -> bool:
+        """Tell whether a header such as `If-None-Match` names an item's eTag or cTag, or any item by an asterisk."""
+        if item is None:
+            return False
+        tags = _TAG.findall(self.request.headers.get(header, ""))
+        return not {"*", etag(self.drive, item), ctag(self.drive, item)}.isdisjoint(tags)
+
+    def prefers(self, what: str) -> bool:
+        """Tell whether the caller asks for something in a `Prefer` header."""
+        return prefers(self.request, what)
 
     def answer(self, item: Item, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
         """Return an item, as `$select` wants it."""
@@ -186,6 +199,11 @@ def find_special(visit: Visit, names: tuple[str, ...]) -> Item:
         folder.more.special = folder.more.special or _SPECIAL_NAMES.get(name)
         visit.drive.note(folder)
     return folder
+
+
+def prefers(request: Request, what: str) -> bool:
+    """Tell whether a request asks for something in its `Prefer` header."""
+    return what in (part.strip().lower() for part in request.headers.get("prefer", "").split(","))
 
 
 def _option(part: str) -> str:

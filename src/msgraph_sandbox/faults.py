@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import random
 import re
 from collections.abc import AsyncIterator
@@ -63,7 +64,7 @@ class Fault(BaseModel):
     )
     status: int = Field(default=503, ge=400, le=599)
     retry_after: float | None = Field(
-        default=None, ge=0, description="Seconds for a Retry-After header; unset sends none."
+        default=None, ge=0, le=1e9, description="Whole seconds for a Retry-After header; unset sends none."
     )
     retry_after_form: Literal["seconds", "date"] = "seconds"
     code: Annotated[str, AfterValidator(_means_something)] | None = Field(
@@ -87,7 +88,7 @@ class Fault(BaseModel):
         if self.retry_after is None:
             return {}
         if self.retry_after_form == "seconds":
-            return {"Retry-After": f"{self.retry_after:g}"}
+            return {"Retry-After": str(math.ceil(self.retry_after))}
         return {"Retry-After": format_datetime(now + timedelta(seconds=self.retry_after), usegmt=True)}
 
 

@@ -68,7 +68,7 @@ class Request:
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.scope = scope
-        self._receive = receive
+        self.receive = receive
         self.method: str = scope["method"]
         # How a batch carries out its parts; the gateway sets it.
         self.again: Callable[[Request], Awaitable[Response]] = _nowhere
@@ -132,7 +132,11 @@ class Request:
 
     def inner_error(self) -> dict[str, str]:
         """Return the `innerError` that closes each of Graph's errors."""
-        return {"date": self.asked_at, "request-id": self.id, "client-request-id": self.client_request_id}
+        return {"date": self.asked_at, **self.ids()}
+
+    def ids(self) -> dict[str, str]:
+        """Return the headers by which a request is known to both sides."""
+        return {"request-id": self.id, "client-request-id": self.client_request_id}
 
     @property
     def length(self) -> int | None:
@@ -144,7 +148,7 @@ class Request:
         """Yield the body as it arrives, and raise `Disconnected` if it ends too soon."""
         more = True
         while more:
-            message = await self._receive()
+            message = await self.receive()
             if message["type"] == "http.disconnect":
                 raise Disconnected
             more = message.get("more_body", False)
@@ -154,7 +158,7 @@ class Request:
 
     async def gone(self) -> None:
         """Wait until the connection is closed."""
-        while (await self._receive())["type"] != "http.disconnect":
+        while (await self.receive())["type"] != "http.disconnect":
             pass
 
     async def body(self, limit: int = JSON_LIMIT) -> bytes:

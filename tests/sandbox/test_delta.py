@@ -125,6 +125,48 @@ async def test_an_invalid_or_old_token_starts_afresh(caller: Caller) -> None:
     assert (await caller.graph("GET", fresh))["value"]
 
 
+async def test_a_folders_delta_starts_afresh_where_it_was(personal: Caller) -> None:
+    folder = await personal.graph("GET", "/me/drive/root:/Documents")
+    link = await personal.graph("GET", f"/me/drive/items/{folder['id']}/delta?$select=id,name&$top=2")
+    drive = folder["parentReference"]["driveId"]
+    await personal.control("POST", f"/drives/{drive}/resync", json={})
+    headers = {"Authorization": f"Bearer {personal.token}"}
+    async with personal.session.get(exact(link["@odata.nextLink"]), headers=headers) as response:
+        assert response.status == 410
+        fresh = response.headers["Location"]
+    page = await personal.graph("GET", fresh)
+    assert [item.keys() for item in page["value"]] == [{"id", "name"}, {"id", "name"}]
+    assert page["value"][0]["id"] == folder["id"]
+
+
+async def test_the_folders_above_can_be_left_out(caller: Caller) -> None:
+    link = (await caller.graph("GET", DELTA + "?token=latest"))["@odata.deltaLink"]
+    await caller.graph("PUT", "/me/drive/root:/Documents/Reports/new.txt:/content", 201, data=b"x")
+    await caller.graph("PATCH", "/me/drive/root:/Pictures", json={"name": "Photos"})
+    for headers, names in (
+        ({}, {"root", "Documents", "Reports", "new.txt", "Photos"}),
+        ({"Prefer": "deltaExcludeParent, respond-async"}, {"root", "new.txt", "Photos"}),
+    ):
+        page = await caller.graph("GET", link, headers=headers)
+        assert {item["name"] for item in page["value"]} == names
+
+
+async def test_changes_of_permissions_can_be_shown(caller: Caller) -> None:
+    link = (await caller.graph("GET", DELTA + "?token=latest"))["@odata.deltaLink"]
+    await caller.graph("POST", "/me/drive/root:/Documents:/createLink", 201, json={"type": "view"})
+    await caller.graph("PUT", "/me/drive/root:/Notes.md:/content", 200, data=b"x")
+    prefer = {"Prefer": "deltashowsharingchanges"}
+    for scopes, headers, shown in (
+        (("Files.ReadWrite.All",), prefer, []),
+        (("Sites.FullControl.All",), {}, []),
+        (("Sites.FullControl.All",), prefer, ["Documents"]),
+    ):
+        await caller.sign_in(*scopes)
+        page = await caller.graph("GET", link, headers=headers)
+        assert {"Documents", "Notes.md"} <= {item["name"] for item in page["value"]}
+        assert [item["name"] for item in page["value"] if "@microsoft.graph.sharedChanged" in item] == shown
+
+
 async def test_a_time_is_a_token_on_work_drives_only(caller: Caller, personal: Caller) -> None:
     await caller.control("POST", "/clock", json={"seconds": 100})
     await caller.graph("PUT", "/me/drive/root:/new.txt:/content", 201, data=b"x")

@@ -53,8 +53,8 @@ async def test_a_folder_cannot_be_copied_into_itself(caller: Caller) -> None:
 
 
 async def test_a_copy_can_be_of_children_only_and_bring_versions(caller: Caller) -> None:
-    for body in (b"1", b"22"):
-        await caller.graph("PUT", "/me/drive/root:/Documents/Welcome.txt:/content", 200, data=body)
+    for content in (b"1", b"22"):
+        await caller.graph("PUT", "/me/drive/root:/Documents/Welcome.txt:/content", 200, data=content)
     await caller.graph("POST", "/me/drive/root/children", 201, json={"name": "To", "folder": {}})
     body = {"parentReference": {"path": "/drive/root:/To"}, "childrenOnly": True}
     for versions in (False, True):
@@ -232,11 +232,72 @@ async def test_a_batch_answers_each_part_on_its_own(caller: Caller) -> None:
         [1],
         [{"id": "1", "method": "GET", "url": "/me"}] * 2,
         [{"id": str(n), "method": "GET", "url": "/me"} for n in range(21)],
-        [{"id": "1", "method": "FLY", "url": "/me"}],
-        [{"id": "1", "method": "GET", "url": "https://evil.example/"}],
-        [{"id": "1", "method": "GET", "url": "/me", "dependsOn": ["9"]}],
-        [{"id": "1", "method": "GET", "url": "/me", "headers": 1}],
+        [{"method": "GET", "url": "/me"}],
     ],
 )
 async def test_a_malformed_batch_is_refused_whole(caller: Caller, parts: Any) -> None:
     await caller.graph("POST", "/$batch", 400, json={"requests": parts})
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ({"method": "FLY"}, "method"),
+        ({"url": 1}, "relative url"),
+        ({"url": "https://evil.example/"}, "'https:'"),
+        ({"url": "/v1.0/me/drive"}, "'v1.0'"),
+        ({"url": "/me/nonsense"}, "'nonsense'"),
+        ({"url": "/me/drive/root/nonsense"}, "'nonsense'"),
+        ({"dependsOn": ["9"]}, "malformed"),
+        ({"headers": 1}, "malformed"),
+        ({"method": "POST", "url": "/me/drive/root/children", "body": {"name": "a", "folder": {}}}, "Content-Type"),
+    ],
+)
+async def test_a_bad_part_of_a_batch_leaves_the_others_alone(
+    caller: Caller, part: dict[str, Any], message: str
+) -> None:
+    parts = [{"id": "1", "method": "GET", "url": "/me"} | part, {"id": "2", "method": "GET", "url": "me/drive"}]
+    bad, good = (await caller.graph("POST", "/$batch", json={"requests": parts}))["responses"]
+    assert (bad["status"], good["status"]) == (400, 200)
+    assert message in bad["body"]["error"]["message"]
+    assert bad["headers"]["request-id"] == bad["body"]["error"]["innerError"]["request-id"]
+    assert bad["headers"]["request-id"] != good["headers"]["request-id"]
+
+
+async def test_a_part_that_waits_in_vain_has_an_id_of_its_own(caller: Caller) -> None:
+    first = {"id": "1", "method": "GET", "url": "/me/drive/items/nothing"}
+    parts = [first, {"id": "2", "method": "GET", "url": "/me", "dependsOn": ["1"]}]
+    failed, waited = (await caller.graph("POST", "/$batch", json={"requests": parts}))["responses"]
+    assert (failed["status"], waited["status"]) == (404, 424)
+    assert waited["headers"]["request-id"] not in ("", failed["headers"]["request-id"])
+
+
+async def test_every_host_tells_requests_apart(caller: Caller) -> None:
+    item = await caller.graph("GET", "/me/drive/root:/Notes.md")
+    upload = await caller.graph("POST", "/me/drive/root:/up.bin:/createUploadSession", json={})
+    _, _, monitor = await _monitor(caller, f"/me/drive/items/{item['id']}/copy", {"name": "b"})
+    for url in (item["@microsoft.graph.downloadUrl"], upload["uploadUrl"], monitor):
+        async with caller.session.get(exact(url), headers={"client-request-id": "mine"}) as response:
+            assert response.status == 200
+            assert response.headers["client-request-id"] == "mine"
+            assert response.headers["request-id"]
+
+
+async def test_contents_are_refused_where_json_belongs(caller: Caller) -> None:
+    headers = {"Content-Type": "text/plain"}
+    for method, path in (
+        ("POST", "/me/drive/root/children"),
+        ("PUT", "/me/drive/root:/a:b.txt:/content"),
+        ("PUT", "/me/drive/root:/a%3Ab.txt:/content"),
+        ("PATCH", "/me/drive/root:/Notes.md"),
+    ):
+        answer = await caller.graph(method, path, 400, data=b"{}", headers=headers)
+        assert answer["error"]["message"] == "Entity only allows writes with a JSON Content-Type header."
+
+
+async def test_retry_after_is_a_whole_number(caller: Caller) -> None:
+    for seconds, header in ((2.5, "3"), (1_000_000, "1000000"), (0, "0")):
+        await caller.control("POST", "/faults", json={"status": 429, "retry_after": seconds, "service": "graph"})
+        url, headers = caller.facts["graph_url"] + "/v1.0/me", {"Authorization": f"Bearer {caller.token}"}
+        async with caller.session.get(url, headers=headers) as response:
+            assert response.headers["Retry-After"] == header

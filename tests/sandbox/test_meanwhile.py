@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.sandbox.caller import Caller, exact
 
+JSON = {"Content-Type": "application/json"}
 Deed = Callable[[], Awaitable[Any]]
 
 
@@ -80,7 +81,7 @@ async def test_a_change_of_an_item_that_was_deleted_meanwhile_is_refused(caller:
         await caller.graph("PUT", "/me/drive/root:/Notes.md:/content", 201, data=b"another")
 
     body = _slowly(b'{"name": "renamed.md"}', replaced)
-    await caller.graph("PATCH", f"/me/drive/items/{item['id']}", 404, data=body)
+    await caller.graph("PATCH", f"/me/drive/items/{item['id']}", 404, data=body, headers=JSON)
     assert (await caller.graph("GET", "/me/drive/root:/Notes.md"))["size"] == 7
 
 

@@ -220,7 +220,8 @@ class Drive:
         """Take note that an item's permissions changed."""
         _check_alive(item)
         self._list_shared(item)
-        self.note(item)
+        self._log(item)
+        item.own = item.more.shared_number = item.number
         self.on_sharing(self.id)
 
     def stub(self, item: Item) -> None:
@@ -430,12 +431,17 @@ class Drive:
         # A change shows in every folder above it: delta reports them, and on personal drives their cTag changes.
         for one in reversed([folder, *folder.ancestors()]):
             one.content_version += 1
-            self._touch(one)
+            self._log(one)
+            self.on_change(self.id)
 
     def _touch(self, item: Item) -> None:
+        self._log(item)
+        item.own = item.number
+        self.on_change(self.id)
+
+    def _log(self, item: Item) -> None:
         self.log.touch(item, self._clock.timestamp())
         self.note(item)
-        self.on_change(self.id)
 
 
 def _check_alive(item: Item) -> None:

@@ -43,6 +43,8 @@ class Extras:
     versions: list[Version] = field(default_factory=list)
     # How many of its versions changed dates only.
     dated: int = 0
+    # The number in the drive's log of the last change of its permissions.
+    shared_number: int = 0
     permissions: dict[str, Any] = field(default_factory=dict)
     # A shortcut's target: (drive id, item id).
     remote: tuple[str, str] | None = None
@@ -92,7 +94,10 @@ class Children:
 
 @dataclass(slots=True, eq=False)
 class Item:
-    """A file or folder. `number` is that of its last change in the drive's log."""
+    """A file or folder. `number` is that of its last change in the drive's log, `own` that of the last of its own.
+
+    A change below a folder is one of the folder, but not its own.
+    """
 
     id: str
     name: str
@@ -109,6 +114,7 @@ class Item:
     version: int = 1
     content_version: int = 1
     number: int = 0
+    own: int = 0
     alive: bool = True
     extras: Extras | None = None
 

@@ -64,6 +64,11 @@ def changed() -> GraphRefused:
     return GraphRefused(412, "resourceModified", "ETag does not match current item's value")
 
 
+def no_segment(segment: str) -> GraphRefused:
+    """Return 400 `BadRequest`, the answer to an address that leads nowhere."""
+    return GraphRefused(400, "BadRequest", f"Resource not found for the segment '{segment}'.")
+
+
 def not_supported(message: str = "Operation not supported") -> GraphRefused:
     """Return 501 `notSupported`... which Graph gives as a 400 for requests that can never work."""
     return GraphRefused(400, "notSupported", message)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 from typing import Any
 from urllib.parse import quote
 
@@ -20,11 +19,11 @@ _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 async def perform(request: Request, library: Library, grant: AccessGrant) -> Response:
     """Carry out a batch, each part as a request of its own: with its own faults, ledger entry, status and headers."""
     parts = _parts(await request.json_object())
+    names = {part["id"] for part in parts}
     statuses: dict[str, int] = {}
     responses = []
     for part in parts:
-        failed = [name for name in _strings(part, "dependsOn") if statuses.get(name, 424) >= 400]
-        answer = _dependency_failed(request) if failed else await request.again(_inner(request, part))
+        answer = _refused(request, part, names, statuses) or await request.again(_inner(request, part))
         statuses[part["id"]] = answer.status
         responses.append(await _shape(part["id"], answer))
     if library.switches.batch_disorder:
@@ -41,12 +40,6 @@ def _parts(body: dict[str, Json]) -> list[dict[str, Any]]:
     names = [part.get("id") for part in parts]
     if not all(isinstance(name, str) and name for name in names) or len(set(names)) < len(names):
         raise GraphRefused(400, "BadRequest", "Every request in a batch needs an id of its own.")
-    for part in parts:
-        url = part.get("url")
-        if part.get("method") not in _METHODS or not isinstance(url, str) or not url.startswith("/"):
-            raise GraphRefused(400, "BadRequest", "Every request in a batch needs a method and a relative url.")
-        if not isinstance(part.get("headers", {}), dict) or not set(_strings(part, "dependsOn")) <= set(names):
-            raise GraphRefused(400, "BadRequest", "A request in the batch is malformed.")
     return parts
 
 
@@ -55,8 +48,29 @@ def _strings(part: dict[str, Any], name: str) -> list[str]:
     return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
 
 
-def _dependency_failed(request: Request) -> Response:
-    return GraphRefused(424, "failedDependency", "A request that this one depends on failed.").response(request)
+def _refused(request: Request, part: dict[str, Any], names: set[str], statuses: dict[str, int]) -> Response | None:
+    """Return the answer to a part that cannot be carried out; the others go on."""
+    refusal = _malformed(part, names)
+    if refusal is None and any(statuses.get(name, 424) >= 400 for name in _strings(part, "dependsOn")):
+        refusal = GraphRefused(424, "failedDependency", "A request that this one depends on failed.")
+    if refusal is None:
+        return None
+    alone = Request(request.scope, request.receive)
+    alone.asked_at = request.asked_at
+    answer = refusal.response(alone)
+    answer.headers |= alone.ids()
+    return answer
+
+
+def _malformed(part: dict[str, Any], names: set[str]) -> GraphRefused | None:
+    url, headers = part.get("url"), part.get("headers") or {}
+    if part.get("method") not in _METHODS or not isinstance(url, str) or not url:
+        return GraphRefused(400, "BadRequest", "Every request in a batch needs a method and a relative url.")
+    if not isinstance(headers, dict) or not set(_strings(part, "dependsOn")) <= names:
+        return GraphRefused(400, "BadRequest", "The request is malformed.")
+    if part.get("body") is not None and "content-type" not in map(str.lower, headers):
+        return GraphRefused(400, "BadRequest", "A request with a body needs a Content-Type header.")
+    return None
 
 
 def _inner(request: Request, part: dict[str, Any]) -> Request:
@@ -68,12 +82,12 @@ def _inner(request: Request, part: dict[str, Any]) -> Request:
         if name in request.headers:
             headers[name] = request.headers[name]
     headers["content-length"] = str(len(body))
-    # Some clients leave the version in the address of a part.
-    version = "" if re.match(r"/(v1\.0|beta|v2\.0)/", path) else "/" + request.path.split("/")[1]
+    # The version is the batch's own; one in the address of a part is taken for a resource.
+    version = "/" + request.path.split("/")[1] + "/"
     scope = {
         **request.scope,
         "method": part["method"],
-        "raw_path": (version + quote(path, safe="/%:!$&'()*+,;=@~-._")).encode("ascii"),
+        "raw_path": (version + quote(path.removeprefix("/"), safe="/%:!$&'()*+,;=@~-._")).encode("ascii"),
         "query_string": quote(query, safe="/%:!$&'()*+,;=@~-._?").encode("ascii"),
         "headers": [
             (name.encode("latin-1", "replace"), value.encode("latin-1", "replace")) for name, value in headers.items()

@@ -57,9 +57,11 @@ async def get_delta(visit: Visit) -> Response:
     if place is None:
         return json_response(_page(visit, [], newest, newest, last=True))
     found, number, last = _collect(visit.drive, folder, place, newest, page_size(visit))
+    if visit.prefers("deltaexcludeparent"):
+        found = [item for item in found if item.own > place.number or item is visit.drive.root]
     if visit.library.switches.delta_disorder:
         found = [*reversed(found), *found[-1:]]
-    value = [_shape(visit, item) for item in found]
+    value = [_shape(visit, item, place) for item in found]
     return json_response(_page(visit, value, number, place.silent, last=last))
 
 
@@ -98,9 +100,10 @@ def _start(visit: Visit, token: str) -> Place | None:
 
 def resync(visit: Visit) -> GraphRefused:
     """Return 410 with the address to start afresh from, and what to do with local items that it does not report."""
-    location = f"{visit.request.origin}/v1.0/drives/{visit.drive.id}/root/delta?token="
+    location = _link(visit, "")
     if visit.library.switches.encoded_resync:
-        location = f"{visit.request.origin}/v1.0/{quote(quote(f'drives/{visit.drive.id}/root/delta', safe=''))}?token="
+        start, _, query = location.partition("/v1.0/")[2].partition("?")
+        location = f"{visit.request.origin}/v1.0/{quote(quote(start, safe=''))}?{query}"
     message = "Resync required. Replace any local items with the server's version and upload local changes."
     return GraphRefused(410, "resyncRequired", message, inner=visit.drive.resync_kind, headers={"Location": location})
 
@@ -136,12 +139,19 @@ def _up_to(item: Item, folder: Item) -> Iterator[Item]:
             return
 
 
-def _shape(visit: Visit, item: Item) -> dict[str, Json]:
+def _shape(visit: Visit, item: Item, place: Place) -> dict[str, Json]:
     if not item.alive:
         return deleted_json(visit.drive, item)
     # Microsoft documents that the path is missing, and so it is at `root/delta`; a client of 2023, onedrive 2.4 of
     # Debian, asks by the root's id and lives on the paths that it got there.
     body = visit.shape(item, with_path=visit.address.item != "root")
+    shared = item.extras is not None and item.extras.shared_number > place.number
+    if (
+        shared
+        and visit.prefers("deltashowsharingchanges")
+        and "Sites.FullControl.All" in visit.grant.scopes | visit.grant.roles
+    ):
+        body["@microsoft.graph.sharedChanged"] = "True"
     return {"id": item.id, **body}
 
 

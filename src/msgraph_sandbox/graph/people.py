@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 from msgraph_sandbox.drive.library import Library
-from msgraph_sandbox.drive.refusals import GraphRefused
+from msgraph_sandbox.drive.refusals import GraphRefused, no_segment
 from msgraph_sandbox.graph import sites
 from msgraph_sandbox.graph.access import check_delegated, check_files, check_profile
 from msgraph_sandbox.graph.shapes import drive_json, select_fields
@@ -15,6 +15,7 @@ from msgraph_sandbox.identity.directory import Directory, User
 from msgraph_sandbox.identity.tokens import AccessGrant
 
 Answer = Callable[[Directory, Library, AccessGrant], Response]
+_KNOWN = ("me", "users", "drives", "groups", "sites", "shares", "subscriptions", "search", "oidc")
 _USER = re.compile(r"/(?:me|users/(?P<user>[^/]+))(?P<drives>/drives)?/?")
 
 
@@ -32,7 +33,7 @@ def find(request: Request, path: str) -> tuple[str, Answer]:
     # OpenID Connect's own address has no version; a client may GET or POST it (OpenID Connect Core §5.3.1).
     if request.method in ("GET", "POST") and request.path == "/oidc/userinfo":
         return "userinfo", lambda people, library, grant: _userinfo(grant)
-    return "unknown", _unknown
+    return "unknown", lambda people, library, grant: _unknown(path)
 
 
 def _user(directory: Directory, grant: AccessGrant, key: str | None) -> User:
@@ -97,5 +98,6 @@ def _userinfo(grant: AccessGrant) -> Response:
     return json_response({"sub": user.subject(grant.application.client_id), "name": user.name, "email": user.email})
 
 
-def _unknown(directory: Directory, library: Library, grant: AccessGrant) -> Response:
-    raise GraphRefused(400, "BadRequest", "Resource not found for the segment.")
+def _unknown(path: str) -> Response:
+    first, *rest = path.strip("/").split("/")
+    raise no_segment(rest[-1] if rest and first in _KNOWN else first)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from msgraph_sandbox import cors
 from msgraph_sandbox.drive.drive import Drive
 from msgraph_sandbox.drive.library import Library
-from msgraph_sandbox.drive.refusals import GraphRefused
+from msgraph_sandbox.drive.refusals import GraphRefused, no_segment
 from msgraph_sandbox.graph import batch, content, copies, delta, find, items, people, sharing, uploads, versions
 from msgraph_sandbox.graph.access import Need, authenticate, check_delegated, check_visit, may_write
 from msgraph_sandbox.graph.address import Address, DriveRef, parse_address, parse_call, strip_version
@@ -187,6 +187,8 @@ class GraphService:
         async def call() -> Response:
             given = _granted(grant)
             visit = self._visit(request, given, address)
+            if route is None or route.name != "content.put":
+                _check_media_type(request)
             if route is None:
                 raise self._no_route(request, address)
             visit.writable = may_write(given)
@@ -207,7 +209,7 @@ class GraphService:
         shapes = _shapes(request, address)
         if any(shape in shapes for _, shape in routes):
             return GraphRefused(405, "methodNotAllowed", f"The method {request.method} is not allowed here.")
-        return GraphRefused(400, "BadRequest", "Resource not found for the segment.")
+        return no_segment(address.tail[0] if address.tail else "")
 
     def _through_children(self, request: Request, address: Address) -> Address:
         """Follow `children('name')` and `children/name`, an older way to address by name."""
@@ -261,8 +263,7 @@ class GraphService:
     def decorate(self, request: Request, response: Response) -> None:
         """Add the headers that every answer of Graph carries."""
         headers = response.headers
-        headers["request-id"] = request.id
-        headers["client-request-id"] = request.client_request_id
+        headers |= request.ids()
         headers["x-ms-ags-diagnostic"] = _DIAGNOSTIC
         headers.setdefault("Cache-Control", "no-store")
         cors.expose(request, response)
@@ -282,6 +283,13 @@ _WHOLE_BODIES: dict[str, tuple[str, Callable[[Request, Library, AccessGrant], Aw
     "/$batch": ("batch", batch.perform),
     "/search/query": ("search.query", find.query),
 }
+
+
+def _check_media_type(request: Request) -> None:
+    """Refuse contents where JSON belongs, as when a colon in a path makes it end early."""
+    kind = request.headers.get("content-type", "")
+    if request.method in ("POST", "PUT", "PATCH") and request.length != 0 and kind and "json" not in kind.lower():
+        raise GraphRefused(400, "BadRequest", "Entity only allows writes with a JSON Content-Type header.")
 
 
 def _granted(grant: AccessGrant | GraphRefused) -> AccessGrant:

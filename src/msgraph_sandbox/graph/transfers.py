@@ -41,5 +41,6 @@ class TransferService:
         return graph_fault(status, code, message, inner).response(request)
 
     def decorate(self, request: Request, response: Response) -> None:
-        """Add what lets a browser read the answer from another origin."""
+        """Add what tells requests apart, and what lets a browser read the answer from another origin."""
+        response.headers |= request.ids()
         cors.expose(request, response)

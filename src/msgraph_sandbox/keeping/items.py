@@ -50,12 +50,16 @@ def item_row(drive: Drive, item: Item, key_of: KeyOf) -> Json:
         "folder": item.is_folder,
         "blob": key_of(item.blob) if item.blob else None,
         "versions": [item.version, item.content_version],
+        "own": item.own,
         "extras": _extras_row(item.extras, key_of) if item.extras else None,
     }
 
 
 def _extras_row(extras: Extras, key_of: KeyOf) -> Json:
-    plain = {name: getattr(extras, name) for name in ("description", "special", "package", "mime", "remote", "dated")}
+    plain = {
+        name: getattr(extras, name)
+        for name in ("description", "special", "package", "mime", "remote", "dated", "shared_number")
+    }
     return plain | {
         "deleted": extras.deleted.isoformat() if extras.deleted else None,
         "versions": [[v.name, key_of(v.blob), v.modified.isoformat(), astuple(v.by)] for v in extras.versions],
@@ -96,7 +100,7 @@ def _item(item_id: str, row: Json, blob_of: BlobOf) -> Item:
     item.blob = blob_of(row["blob"]) if row["blob"] is not None else None
     item.size = item.blob.size if item.blob else 0
     item.version, item.content_version = row["versions"]
-    item.alive = row["alive"]
+    item.alive, item.own = row["alive"], row.get("own", 0)
     item.extras = _extras(row["extras"], blob_of) if row["extras"] else None
     return item
 
@@ -115,6 +119,7 @@ def _extras(row: Json, blob_of: BlobOf) -> Extras:
         permissions={one.id: one for one in permissions},
         remote=tuple(row["remote"]) if row["remote"] else None,
         dated=row.get("dated", 0),
+        shared_number=row.get("shared_number", 0),
         deleted=datetime.fromisoformat(row["deleted"]) if row["deleted"] else None,
     )
 

@@ -38,6 +38,8 @@ check: ## Look without running: style, format, types, the layer contract (under 
 test: ## Run every test, or those in one place: make test T=tests/unit
 	@$(SETUP) packages sdk chromium
 	-@$(SETUP) nginx wrk # for the benchmarks' short form, which is skipped on machines that have no Debian packages
+	-@$(SETUP) rclone # Debian's old ones; their tests are skipped, and say so, where these cannot be had
+	-@$(SETUP) onedrive
 	-@$(SETUP) stores # for file contents in S3 and Azure; their tests are skipped, and say so, where these cannot be had
 	@$(RUN) pytest $(if $(filter tests,$(T)),$(SIDE_BY_SIDE)) $(T)
 

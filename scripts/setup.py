@@ -7,6 +7,8 @@
     nginx      the reference that `make bench` measures against
     wrk        the load that `make bench` puts on both
     stores     stand-ins for S3 and Azure, for the tests of file contents
+    rclone     Debian's, which is older than PyPI's, for the tests of the sandbox
+    onedrive   Debian's client of OneDrive, for the same
 
 `make` calls this before every target that needs a part, so it must be quick when nothing is to be done, and it runs
 before anything is installed, so it uses the standard library alone. What the machine has is used as it is. What it
@@ -35,6 +37,8 @@ ACCEPTANCE = TREE / "tests" / "acceptance"
 CHROMIUM_FROM_NPM = TOOLS / "chromium" / "start"
 NGINX_FROM_DEBIAN = TOOLS / "nginx" / "usr" / "sbin" / "nginx"
 WRK_FROM_DEBIAN = TOOLS / "wrk" / "start"
+RCLONE_FROM_DEBIAN = TOOLS / "rclone" / "usr" / "bin" / "rclone"
+ONEDRIVE_FROM_DEBIAN = TOOLS / "onedrive" / "start"
 
 UV = "uv==0.13.9"
 OLDEST_UV = (0, 5)
@@ -84,7 +88,7 @@ def _distribution(os_release: Path) -> str:
 
 def ways(part: str, machine: Machine) -> list[str]:
     """Return the ways to fetch a missing part on this machine, best first; none if the reader must install it."""
-    if part in {"nginx", "wrk"}:
+    if part in {"nginx", "wrk", "rclone", "onedrive"}:
         return ["deb"] if machine.distribution == "debian" else []
     if part == "chromium":
         carried_by_npm = machine.system == "Linux" and machine.architecture == "x86_64"
@@ -112,6 +116,14 @@ _BY_HAND = {
         "debian": "sudo apt-get install wrk",
         "ubuntu": "sudo apt-get install wrk",
         "Darwin": "brew install wrk",
+    },
+    "rclone": {
+        "debian": "sudo apt-get install rclone",
+        "ubuntu": "sudo apt-get install rclone",
+    },
+    "onedrive": {
+        "debian": "sudo apt-get install onedrive",
+        "ubuntu": "sudo apt-get install onedrive",
     },
 }
 
@@ -336,11 +348,33 @@ def provide_wrk() -> None:
 
 def _unpack_wrk() -> None:
     """Unpack Debian's wrk with the one library that it brings, and the two lines that start it with that library."""
-    home = WRK_FROM_DEBIAN.parent
     _unpack_deb("wrk", "wrk", "libluajit-5.1-2")
-    libraries = next(home.glob("usr/lib/*/libluajit-5.1.so.2")).parent
-    WRK_FROM_DEBIAN.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH="{libraries}" exec "{home}/usr/bin/wrk" "$@"\n')
-    WRK_FROM_DEBIAN.chmod(0o755)
+    _write_start(WRK_FROM_DEBIAN, "wrk")
+
+
+def provide_rclone() -> None:
+    # Not whatever the path has: the tests have today's from PyPI, and want the one of years ago beside it.
+    names = ("/usr/bin/rclone", str(RCLONE_FROM_DEBIAN))
+    _provide("rclone", lambda: found(*names), {"deb": lambda: _unpack_deb("rclone", "rclone")})
+
+
+def provide_onedrive() -> None:
+    _provide("onedrive", lambda: found("onedrive", str(ONEDRIVE_FROM_DEBIAN)), {"deb": _unpack_onedrive})
+
+
+def _unpack_onedrive() -> None:
+    """Unpack Debian's onedrive with the libraries that this machine lacks."""
+    said = answer_of("apt-get", "install", "--simulate", "--no-install-recommends", "onedrive") or ""
+    lacking = [line.split()[1] for line in said.splitlines() if line.startswith("Inst ")]
+    _unpack_deb("onedrive", *(lacking or ["onedrive"]))
+    _write_start(ONEDRIVE_FROM_DEBIAN, "onedrive")
+
+
+def _write_start(start: Path, program: str) -> None:
+    """Write the lines that start an unpacked program with the libraries that were unpacked beside it."""
+    libraries = ":".join(sorted({str(path.parent) for path in start.parent.glob("usr/lib/*/*.so*")}))
+    start.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH="{libraries}" exec "{start.parent}/usr/bin/{program}" "$@"\n')
+    start.chmod(0o755)
 
 
 def _unpack_deb(part: str, *packages: str) -> None:
@@ -409,6 +443,8 @@ PARTS: dict[str, Callable[[], None]] = {
     "nginx": provide_nginx,
     "wrk": provide_wrk,
     "stores": provide_stores,
+    "rclone": provide_rclone,
+    "onedrive": provide_onedrive,
 }
 
 

@@ -34,9 +34,9 @@ class Switches(BaseModel):
         description="What an upload session does to an existing file if not told. Clients rely on replace.",
     )
     upload_authorization: Literal["tolerate", "refuse"] = Field(
-        default="tolerate",
-        description="What to do with an Authorization header on an upload URL. Microsoft refuses it on some drives "
-        "(documented as a risk of 401); switch to `refuse` to show that a client never sends one.",
+        default="refuse",
+        description="What to do with an Authorization header on an upload URL. Microsoft documents a 401; some drives "
+        "put up with it, and so does the sandbox for old clients once it is told to `tolerate` it.",
     )
     strict_fragments: bool = Field(default=False, description="Refuse fragments that are no multiple of 320 KiB.")
     replay_last_fragment: bool = Field(

@@ -31,7 +31,7 @@ def test_chromium_comes_from_debian_for_root_and_from_npm_for_others(machine: Ma
     assert ways("chromium", machine) == expected
 
 
-@pytest.mark.parametrize("part", ["nginx", "wrk"])
+@pytest.mark.parametrize("part", ["nginx", "wrk", "rclone", "onedrive"])
 def test_what_benchmarks_need_comes_from_debian_or_from_the_reader(part: str) -> None:
     assert ways(part, DEBIAN_ROOT) == ["deb"]
     assert ways(part, DEBIAN_USER) == ["deb"]
@@ -39,7 +39,7 @@ def test_what_benchmarks_need_comes_from_debian_or_from_the_reader(part: str) ->
     assert ways(part, MAC) == []
 
 
-@pytest.mark.parametrize("part", ["uv", "chromium", "nginx", "wrk"])
+@pytest.mark.parametrize("part", ["uv", "chromium", "nginx", "wrk", "rclone", "onedrive"])
 @pytest.mark.parametrize("machine", [DEBIAN_USER, UBUNTU_ROOT, ARM_USER, FEDORA_USER, MAC], ids=repr)
 def test_the_advice_is_one_sentence_that_ends_with_make(part: str, machine: Machine) -> None:
     said = advice(part, machine)

@@ -11,7 +11,6 @@ from O365 import Account, MSGraphProtocol
 from O365.utils.token import MemoryTokenBackend
 
 from msgraph_sandbox.server import Sandbox
-from msgraph_sandbox.switches import Switches
 
 REDIRECT = "http://localhost:5555/callback"
 SCOPES = [f"https://graph.microsoft.com/{name}" for name in ("Files.ReadWrite.All", "User.Read")]
@@ -35,7 +34,7 @@ def _signed_in(sandbox: Sandbox, user: str) -> Any:
 
 @pytest.mark.parametrize("user", ["ada@contoso.example", "mary@outlook.example"])
 def test_a_script_works_with_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, user: str) -> None:
-    with Sandbox(tls=True, switches=Switches(upload_authorization="refuse")) as sandbox:
+    with Sandbox(tls=True) as sandbox:
         facts, control = sandbox.announcement, sandbox.control
         monkeypatch.setenv("HTTPS_PROXY", facts["proxy_url"])
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", facts["ca_file"])

@@ -7,16 +7,17 @@ namespace where the sandbox's authority is one of the machine's.
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
+from scripts import setup
 
 from msgraph_sandbox.seed import Seed, SeedApplication
 from msgraph_sandbox.server import Sandbox
 
+ONEDRIVE = setup.BIN / "onedrive"
 ADA, MARY = "ada@contoso.example", "mary@outlook.example"
 # The registration that is built into the program.
 BUILT_IN = SeedApplication(
@@ -27,8 +28,8 @@ BUILT_IN = SeedApplication(
 TRUSTED = Path("/etc/ssl/certs/ca-certificates.crt")
 
 pytestmark = pytest.mark.skipif(
-    shutil.which("onedrive") is None or os.geteuid() != 0 or not TRUSTED.exists(),
-    reason="needs Debian's package `onedrive`, and root for a mount namespace",
+    not ONEDRIVE.exists() or os.geteuid() != 0 or not TRUSTED.exists(),
+    reason="needs Debian's `onedrive` (`python3 scripts/setup.py onedrive`), and root for a mount namespace",
 )
 
 
@@ -43,7 +44,7 @@ class Client:
         (folder / "configuration").mkdir()
         self.synced.mkdir()
         self._environment = {**os.environ, "HOME": str(folder), "HTTPS_PROXY": sandbox.announcement["proxy_url"]}
-        program = f'mount --bind {bundle} {TRUSTED} && exec onedrive "$@"'
+        program = f'mount --bind {bundle} {TRUSTED} && exec {ONEDRIVE} "$@"'
         places = ("--confdir", str(folder / "configuration"), "--syncdir", str(self.synced))
         self._command = ("unshare", "--mount", "sh", "-c", program, "onedrive", *places, "--synchronize")
 

@@ -48,7 +48,8 @@ async def test_a_file_arrives_in_fragments(caller: Caller) -> None:
     assert (await _put(caller, url, body[UNIT:], UNIT, len(body)))[0] == 400
 
 
-async def test_an_upload_url_tolerates_a_token_until_told_to_refuse_it(caller: Caller) -> None:
+async def test_an_upload_url_refuses_a_token_until_told_to_tolerate_it(caller: Caller) -> None:
+    await caller.control("PATCH", "/switches", json={"upload_authorization": "tolerate"})
     url = (await _open(caller, "tolerant.bin"))["uploadUrl"]
     assert (await _put(caller, url, b"x", 0, 1, Authorization=f"Bearer {caller.token}"))[0] == 201
     assert (await caller.control("GET", "/ledger?service=upload"))["entries"][0]["authorized"]

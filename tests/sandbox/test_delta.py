@@ -151,6 +151,21 @@ async def test_the_folders_above_can_be_left_out(caller: Caller) -> None:
         assert {item["name"] for item in page["value"]} == names
 
 
+async def test_no_change_is_lost_where_the_folders_above_are_left_out(caller: Caller) -> None:
+    link = (await caller.graph("GET", DELTA + "?token=latest&$top=1"))["@odata.deltaLink"]
+    for path in ("New", "New/sub"):
+        await caller.graph("PUT", f"/me/drive/root:/{path}/a.txt:/content", 201, data=b"x")
+    await caller.graph("POST", "/me/drive/root:/New:/createLink", 201, json={"type": "view"})
+    names: set[str] = set()
+    while True:
+        page = await caller.graph("GET", link, headers={"Prefer": "deltaExcludeParent"})
+        names |= {item["name"] for item in page["value"]}
+        if "@odata.deltaLink" in page:
+            break
+        link = page["@odata.nextLink"]
+    assert names == {"root", "New", "sub", "a.txt"}
+
+
 async def test_changes_of_permissions_can_be_shown(caller: Caller) -> None:
     link = (await caller.graph("GET", DELTA + "?token=latest"))["@odata.deltaLink"]
     await caller.graph("POST", "/me/drive/root:/Documents:/createLink", 201, json={"type": "view"})
@@ -163,7 +178,7 @@ async def test_changes_of_permissions_can_be_shown(caller: Caller) -> None:
     ):
         await caller.sign_in(*scopes)
         page = await caller.graph("GET", link, headers=headers)
-        assert {"Documents", "Notes.md"} <= {item["name"] for item in page["value"]}
+        assert {item["name"] for item in page["value"]} == {"root", "Notes.md", *shown}
         assert [item["name"] for item in page["value"] if "@microsoft.graph.sharedChanged" in item] == shown
 
 

@@ -40,11 +40,13 @@ _BODIES: dict[str, Json] = {
     "upload.create": _SESSION,
     "link.create": form("type", "scope", "password", "expirationDateTime"),
     "invite": _body(recipients=_RECIPIENTS, roles=_ROLES, expirationDateTime=TEXT),
+    "item.check_in": form("comment"),
     "permissions.update": _body(roles=_ROLES, expirationDateTime=TEXT),
 }
 _SUBSCRIPTIONS, _ONE = "/subscriptions", "/subscriptions/{subscription}"
 _OTHERS: tuple[tuple[str, str, str, Json | None], ...] = (
     ("/me", "get", "The signed-in user.", None),
+    ("/users", "get", "Everybody in the organization.", None),
     ("/users/{user}", "get", "A user.", None),
     ("/me/drives", "get", "The user's drives.", None),
     ("/me/revokeSignInSessions", "post", "Revoke the user's refresh tokens.", None),

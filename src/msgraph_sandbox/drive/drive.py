@@ -220,8 +220,10 @@ class Drive:
         """Take note that an item's permissions changed."""
         _check_alive(item)
         self._list_shared(item)
+        if item.number != item.more.shared_number:
+            item.more.number_before = item.number
         self._log(item)
-        item.own = item.more.shared_number = item.number
+        item.more.shared_number = item.number
         self.on_sharing(self.id)
 
     def stub(self, item: Item) -> None:

@@ -43,8 +43,11 @@ class Extras:
     versions: list[Version] = field(default_factory=list)
     # How many of its versions changed dates only.
     dated: int = 0
-    # The number in the drive's log of the last change of its permissions.
+    # The ids of those who follow it.
+    followers: list[str] = field(default_factory=list)
+    # The numbers in the drive's log of the last change of its permissions, and of the last other change before.
     shared_number: int = 0
+    number_before: int = 0
     permissions: dict[str, Any] = field(default_factory=dict)
     # A shortcut's target: (drive id, item id).
     remote: tuple[str, str] | None = None

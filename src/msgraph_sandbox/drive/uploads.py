@@ -5,6 +5,7 @@ https://learn.microsoft.com/graph/api/driveitem-createuploadsession
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
 from collections.abc import AsyncIterator, Callable
@@ -17,6 +18,7 @@ from msgraph_sandbox.drive.drive import Conflict, Drive
 from msgraph_sandbox.drive.items import Actor, Item
 from msgraph_sandbox.drive.refusals import GraphRefused, bad_request, not_found
 
+log = logging.getLogger("msgraph_sandbox")
 UNIT = 320 * 1024
 LARGEST_FRAGMENT = 60 * 1024 * 1024
 LIFE = timedelta(hours=24)
@@ -92,8 +94,10 @@ class UploadSession:
             raise _bad_range("Uploaded fragment overlaps with existing data.", "fragmentOverlap")
         if first > self.received:
             raise _bad_range("Optimistic concurrency failure during fragmented upload.", "fragmentOutOfOrder")
-        if strict and last + 1 < total and length % UNIT:
-            raise bad_request("Fragments must be multiples of 327,680 bytes.")
+        if last + 1 < total and length % UNIT:
+            if strict:
+                raise bad_request("Fragments must be multiples of 327,680 bytes.")
+            log.warning("A fragment of %d bytes is no multiple of 320 KiB; at Microsoft the last may fail.", length)
         return total
 
     async def accept(self, total: int, chunks: AsyncIterator[bytes]) -> None:

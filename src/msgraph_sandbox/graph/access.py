@@ -20,9 +20,9 @@ _WRITE = frozenset(
 )
 _READ = _WRITE | {"Files.Read", "Files.Read.All", "Sites.Read.All"}
 _APP_FOLDER = "Files.ReadWrite.AppFolder"
-_PROFILE = frozenset(
-    {"User.Read", "User.ReadWrite", "User.ReadBasic.All", "User.Read.All", "User.ReadWrite.All", "Directory.Read.All"}
-)
+# What it takes to read the profiles of all, and of oneself.
+EVERYBODY = frozenset({"User.ReadBasic.All", "User.Read.All", "User.ReadWrite.All", "Directory.Read.All"})
+_PROFILE = EVERYBODY | {"User.Read", "User.ReadWrite"}
 _GRAPH = "00000003-0000-0000-c000-000000000000"
 
 

@@ -2,6 +2,7 @@
 
 The grammar is Microsoft's and lenient as the service is: the closing colon is optional, colons and slashes may arrive
 percent-encoded (a name can contain neither), `.` means nothing, and `/items/{id}:/` without a path is the item itself.
+The case of its own words does not count; that of ids does.
 https://learn.microsoft.com/graph/onedrive-addressing-driveitems
 """
 
@@ -10,19 +11,21 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_VERSION = re.compile(r"/(?:v1\.0|v2\.0|beta)(?=/|$)")
+_VERSION = re.compile(r"/(?:v1\.0|v2\.0|beta)(?=/|$)", re.IGNORECASE)
 _DRIVE = re.compile(
     r"/(?P<me>me)/drive(?=/|$)"
     r"|(?:/me|/users/[^/]+|/groups/[^/]+|/sites/[^/:]+(?::/[^:]*:)?)?/drives/(?P<drive>[^/]+)"
     r"|/users/(?P<user>[^/]+)/drive(?=/|$)"
     r"|/sites/(?P<site>[^/:]+(?::/[^:]*:)?)/drive(?=/|$)"
     r"|/groups/(?P<group>[^/]+)/drive(?=/|$)"
-    r"|/drive(?P<own>)(?=/|$)"
+    r"|/drive(?P<own>)(?=/|$)",
+    re.IGNORECASE,
 )
 _ITEM = re.compile(
-    r"/(?:(?P<root>root)|items/(?P<item>[^/:]+)|special/(?P<special>[^/:]+))(?P<rest>(?:[:/].*)?)$", re.DOTALL
+    r"/(?:(?P<root>root)|items/(?P<item>[^/:]+)|special/(?P<special>[^/:]+))(?P<rest>(?:[:/].*)?)$",
+    re.DOTALL | re.IGNORECASE,
 )
-_SHARE = re.compile(r"/shares/(?P<share>[^/:]+)(?P<rest>(?:/.*)?)$", re.DOTALL)
+_SHARE = re.compile(r"/shares/(?P<share>[^/:]+)(?P<rest>(?:/.*)?)$", re.DOTALL | re.IGNORECASE)
 _CALL = re.compile(r"(?:microsoft\.graph\.)?(?P<name>[A-Za-z]+)\((?P<arguments>.*)\)$", re.DOTALL)
 _ARGUMENT = re.compile(
     r"\s*(?:(?P<name>[A-Za-z]+)\s*=\s*)?(?P<value>'(?:[^']|'')*'|@[A-Za-z0-9]+|[^,'()]*)\s*(?:,|$)", re.DOTALL
@@ -88,7 +91,7 @@ def _drive_ref(match: re.Match[str]) -> DriveRef:
 
 
 def _share_address(token: str, rest: str) -> Address:
-    match = re.match(r"/(?:driveItem|root|items/[^/:]+)(?P<rest>(?:[:/].*)?)$", rest, re.DOTALL)
+    match = re.match(r"/(?:driveItem|root|items/[^/:]+)(?P<rest>(?:[:/].*)?)$", rest, re.DOTALL | re.IGNORECASE)
     names, tail = _split(match["rest"]) if match else ((), _segments(rest))
     return Address(DriveRef("share", token), "root" if match else None, names, tail)
 
@@ -122,8 +125,9 @@ def parse_call(segment: str, query: dict[str, str]) -> Call:
     arguments: dict[str, str] = {}
     for found in _ARGUMENT.finditer(match["arguments"]):
         value = found["value"]
-        if value.startswith("@"):
-            value = query.get(value, "")
+        # An alias is looked up, and so is one in quotes, as some clients write it.
+        if (alias := value.strip("'")).startswith("@") and (alias in query or alias == value):
+            value = query.get(alias, "")
         if value.startswith("'") and value.endswith("'") and len(value) > 1:
             value = value[1:-1].replace("''", "'")
         if found["value"]:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote, urlencode
 
-from msgraph_sandbox.drive.drive import Drive
 from msgraph_sandbox.drive.items import Item
 from msgraph_sandbox.drive.refusals import GraphRefused, bad_request, not_supported
 from msgraph_sandbox.graph.address import parse_call
@@ -23,16 +22,20 @@ from msgraph_sandbox.http import Json, Response, json_response
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A place in the log: the number of the last change seen. Deletions up to `silent` concern what was never shown."""
+    """A place in the log: the number of the last change seen.
+
+    Deletions up to `silent` concern what was never shown. The pages that this is one of began at `since`.
+    """
 
     epoch: str
     number: int
     silent: int
     issued: int
+    since: int
 
     def text(self) -> str:
         """Return the token."""
-        plain = f"{self.epoch};{self.number};{self.silent};{self.issued}"
+        plain = f"{self.epoch};{self.number};{self.silent};{self.issued};{self.since}"
         return base64.urlsafe_b64encode(plain.encode()).rstrip(b"=").decode()
 
 
@@ -40,8 +43,8 @@ def read_place(token: str) -> Place:
     """Return the place that a token means, or refuse one that was never ours."""
     try:
         plain = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True).decode()
-        epoch, number, silent, issued = plain.split(";")
-        return Place(epoch, int(number), int(silent), int(issued))
+        epoch, number, silent, issued, since = plain.split(";")
+        return Place(epoch, int(number), int(silent), int(issued), int(since))
     except ValueError:
         raise bad_request("The provided delta token is not valid.") from None
 
@@ -55,14 +58,17 @@ async def get_delta(visit: Visit) -> Response:
         raise bad_request("Delta is only supported on the root of a drive.")
     place, newest = _start(visit, _token(visit)), _newest(visit)
     if place is None:
-        return json_response(_page(visit, [], newest, newest, last=True))
-    found, number, last = _collect(visit.drive, folder, place, newest, page_size(visit))
+        return json_response(_page(visit, [], Place(visit.drive.epoch, newest, newest, 0, newest), last=True))
+    found, stopped = _collect(_changes(visit, place, newest), folder, place, page_size(visit))
     if visit.prefers("deltaexcludeparent"):
-        found = [item for item in found if item.own > place.number or item is visit.drive.root]
+        found = [item for item in found if item.own > place.since or item is visit.drive.root]
     if visit.library.switches.delta_disorder:
         found = [*reversed(found), *found[-1:]]
     value = [_shape(visit, item, place) for item in found]
-    return json_response(_page(visit, value, number, place.silent, last=last))
+    last = stopped is None
+    number = max(newest, place.number) if stopped is None else stopped
+    following = replace(place, number=number, since=number if last else place.since)
+    return json_response(_page(visit, value, following, last=last))
 
 
 def _newest(visit: Visit) -> int:
@@ -85,12 +91,12 @@ def _start(visit: Visit, token: str) -> Place | None:
     if token == "latest":  # noqa: S105 - Microsoft's word
         return None
     if not token:
-        return Place(drive.epoch, 0, _newest(visit), now)
+        return Place(drive.epoch, 0, _newest(visit), now, 0)
     if "T" in token and "-" in token and ":" in token:
         if drive.personal:
             raise bad_request("Timestamp tokens are not supported on personal drives.")
         number = drive.log.number_at(parse_time(token).timestamp())
-        return Place(drive.epoch, number, number, now)
+        return Place(drive.epoch, number, number, now, number)
     place = read_place(token)
     stale = now - place.issued > visit.library.switches.delta_token_seconds
     if place.epoch != drive.epoch or not 0 <= place.number <= drive.log.latest or stale:
@@ -108,22 +114,40 @@ def resync(visit: Visit) -> GraphRefused:
     return GraphRefused(410, "resyncRequired", message, inner=visit.drive.resync_kind, headers={"Location": location})
 
 
-def _collect(drive: Drive, folder: Item, place: Place, newest: int, size: int) -> tuple[list[Item], int, bool]:
-    """Return the items of a page, the number it reaches, and whether it is the last."""
+def _changes(visit: Visit, place: Place, newest: int) -> Iterator[Item]:
+    """Yield what changed after a place and up to the newest change; of changed permissions only who asks is told."""
+    sharing = _shows_sharing(visit)
+    for item in visit.drive.log.after(place.number):
+        if item.number > newest:
+            return
+        if sharing or not _only_shared(item, place.since):
+            yield item
+
+
+def _shows_sharing(visit: Visit) -> bool:
+    allowed = visit.grant.scopes | visit.grant.roles
+    return visit.prefers("deltashowsharingchanges") and "Sites.FullControl.All" in allowed
+
+
+def _only_shared(item: Item, since: int) -> bool:
+    extras = item.extras
+    return extras is not None and item.number == extras.shared_number and extras.number_before <= since
+
+
+def _collect(changes: Iterator[Item], folder: Item, place: Place, size: int) -> tuple[list[Item], int | None]:
+    """Return the items of a page, and the number that it reaches, or None if it is the last."""
     page: dict[str, Item] = {}
     number = place.number
-    for item in drive.log.after(place.number):
-        if item.number > newest:
-            break
+    for item in changes:
         if item.id in page or not item.inside(folder) or (not item.alive and item.number <= place.silent):
             continue
         line = _line(item, folder, place.number, page)
         if page and len(page) + len(line) > size:
-            return list(page.values()), number, False
+            return list(page.values()), number
         for one in line:
             page[one.id] = one
         number = item.number
-    return list(page.values()), max(newest, place.number), True
+    return list(page.values()), None
 
 
 def _line(item: Item, folder: Item, number: int, page: dict[str, Item]) -> list[Item]:
@@ -145,18 +169,13 @@ def _shape(visit: Visit, item: Item, place: Place) -> dict[str, Json]:
     # Microsoft documents that the path is missing, and so it is at `root/delta`; a client of 2023, onedrive 2.4 of
     # Debian, asks by the root's id and lives on the paths that it got there.
     body = visit.shape(item, with_path=visit.address.item != "root")
-    shared = item.extras is not None and item.extras.shared_number > place.number
-    if (
-        shared
-        and visit.prefers("deltashowsharingchanges")
-        and "Sites.FullControl.All" in visit.grant.scopes | visit.grant.roles
-    ):
+    if item.extras is not None and item.extras.shared_number > place.since and _shows_sharing(visit):
         body["@microsoft.graph.sharedChanged"] = "True"
     return {"id": item.id, **body}
 
 
-def _page(visit: Visit, value: list[dict[str, Json]], number: int, silent: int, *, last: bool) -> Json:
-    place = Place(visit.drive.epoch, number, silent, int(visit.library.clock.timestamp()))
+def _page(visit: Visit, value: list[dict[str, Json]], following: Place, *, last: bool) -> Json:
+    place = replace(following, issued=int(visit.library.clock.timestamp()))
     return {
         "@odata.context": f"{visit.request.origin}/v1.0/$metadata#Collection(driveItem)",
         "value": value,

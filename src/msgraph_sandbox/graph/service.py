@@ -9,7 +9,19 @@ from msgraph_sandbox import cors
 from msgraph_sandbox.drive.drive import Drive
 from msgraph_sandbox.drive.library import Library
 from msgraph_sandbox.drive.refusals import GraphRefused, no_segment
-from msgraph_sandbox.graph import batch, content, copies, delta, find, items, people, sharing, uploads, versions
+from msgraph_sandbox.graph import (
+    batch,
+    collaboration,
+    content,
+    copies,
+    delta,
+    find,
+    items,
+    people,
+    sharing,
+    uploads,
+    versions,
+)
 from msgraph_sandbox.graph.access import Need, authenticate, check_delegated, check_visit, may_write
 from msgraph_sandbox.graph.address import Address, DriveRef, parse_address, parse_call, strip_version
 from msgraph_sandbox.graph.sharing import check_link, find_share
@@ -66,6 +78,15 @@ ITEM_ROUTES: dict[tuple[str, tuple[str, ...]], Route] = {
     ("GET", ("permissions", "*")): Route("permissions.get", "read", sharing.get_permission),
     ("PATCH", ("permissions", "*")): Route("permissions.update", "write", sharing.update_permission),
     ("DELETE", ("permissions", "*")): Route("permissions.delete", "write", sharing.delete_permission),
+    ("POST", ("checkout",)): Route("item.check_out", "write", collaboration.check_out),
+    ("POST", ("checkin",)): Route("item.check_in", "write", collaboration.check_in),
+    ("POST", ("follow",)): Route("item.follow", "read", collaboration.follow),
+    ("POST", ("unfollow",)): Route("item.unfollow", "read", collaboration.unfollow),
+    ("POST", ("preview",)): Route("item.preview", "read", collaboration.preview),
+    ("GET", ("listItem",)): Route("item.list_item", "read", collaboration.list_item),
+    ("GET", ("analytics",)): Route("item.analytics", "read", collaboration.analytics),
+    ("GET", ("analytics", "*")): Route("item.analytics", "read", collaboration.analytics),
+    ("GET", ("activities",)): Route("item.activities", "read", items.nothing),
     ("GET", ("subscriptions", "socketIo")): Route("socket", "read", items.socket),
 }
 DRIVE_ROUTES: dict[tuple[str, tuple[str, ...]], Route] = {
@@ -74,7 +95,7 @@ DRIVE_ROUTES: dict[tuple[str, tuple[str, ...]], Route] = {
     ("GET", ("sharedWithMe",)): Route("shared.list", "read", sharing.shared_with_me),
     ("GET", ("search",)): Route("search", "read", find.search),
     ("GET", ("special",)): Route("special.list", "read", items.list_special),
-    ("GET", ("following",)): Route("following", "read", items.nothing),
+    ("GET", ("following",)): Route("following", "read", collaboration.following),
     ("GET", ("bundles",)): Route("bundles", "read", items.nothing),
 }
 
@@ -86,16 +107,24 @@ SHARE_ROUTES: dict[tuple[str, tuple[str, ...]], Route] = {
 }
 
 
+def _folded(routes: dict[tuple[str, tuple[str, ...]], Route]) -> dict[tuple[str, tuple[str, ...]], Route]:
+    return {(method, tuple(part.lower() for part in shape)): route for (method, shape), route in routes.items()}
+
+
+_ITEM_ROUTES, _DRIVE_ROUTES, _SHARE_ROUTES = map(_folded, (ITEM_ROUTES, DRIVE_ROUTES, SHARE_ROUTES))
+
+
 def _routes(address: Address) -> dict[tuple[str, tuple[str, ...]], Route]:
+    """Return the table that an address is found in, where letters are small: to Graph case does not count."""
     if address.item is not None:
-        return ITEM_ROUTES
-    return SHARE_ROUTES if address.drive.by == "share" else DRIVE_ROUTES
+        return _ITEM_ROUTES
+    return _SHARE_ROUTES if address.drive.by == "share" else _DRIVE_ROUTES
 
 
 def _shapes(request: Request, address: Address) -> list[tuple[str, ...]]:
     """Return the shapes that an address may be found under in the tables, its identifiers replaced by `*`."""
-    head = tuple(parse_call(segment, request.query).name for segment in address.tail[:1])
-    rest = address.tail[1:]
+    head = tuple(parse_call(segment, request.query).name.lower() for segment in address.tail[:1])
+    rest = tuple(segment.lower() for segment in address.tail[1:])
     return [head + rest, (*head, *("*" for _ in rest)), (*head, "*", *rest[1:])]
 
 
@@ -213,11 +242,11 @@ class GraphService:
 
     def _through_children(self, request: Request, address: Address) -> Address:
         """Follow `children('name')` and `children/name`, an older way to address by name."""
-        while address.tail and address.tail[0].startswith("children"):
+        while address.tail and address.tail[0].lower().startswith("children"):
             call = parse_call(address.tail[0], request.query)
             if name := call.arguments.get(""):
                 rest = address.tail[1:]
-            elif call.name == "children" and len(address.tail) > 1:
+            elif call.name.lower() == "children" and len(address.tail) > 1:
                 name, rest = address.tail[1], address.tail[2:]
             else:
                 return address

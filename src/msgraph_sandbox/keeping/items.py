@@ -58,7 +58,17 @@ def item_row(drive: Drive, item: Item, key_of: KeyOf) -> Json:
 def _extras_row(extras: Extras, key_of: KeyOf) -> Json:
     plain = {
         name: getattr(extras, name)
-        for name in ("description", "special", "package", "mime", "remote", "dated", "shared_number")
+        for name in (
+            "description",
+            "special",
+            "package",
+            "mime",
+            "remote",
+            "dated",
+            "shared_number",
+            "number_before",
+            "followers",
+        )
     }
     return plain | {
         "deleted": extras.deleted.isoformat() if extras.deleted else None,
@@ -119,7 +129,9 @@ def _extras(row: Json, blob_of: BlobOf) -> Extras:
         permissions={one.id: one for one in permissions},
         remote=tuple(row["remote"]) if row["remote"] else None,
         dated=row.get("dated", 0),
+        followers=row.get("followers", []),
         shared_number=row.get("shared_number", 0),
+        number_before=row.get("number_before", 0),
         deleted=datetime.fromisoformat(row["deleted"]) if row["deleted"] else None,
     )
 

@@ -146,7 +146,7 @@ class Agenda:
 
     def _pause(self) -> timedelta:
         """Return how long to wait before the next look: a busy worker claims several at once, which costs as much."""
-        return LOOK_EVERY * (1 + len(self._under_way) / 8)
+        return LOOK_EVERY * (1 + len(self._under_way) / 4)
 
     async def _claim(self, most: int) -> int | None:
         """Begin what is due, and return how many runs that were; None if nothing is, 0 if limits hold it back."""

@@ -5,6 +5,7 @@ import contextlib
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -74,21 +75,13 @@ class Transaction:
 
     async def put(self, table: Table, rows: Sequence[Mapping[str, Any]], *, replace: bool = False) -> None:
         """Insert rows of which some may be there already; those stay as they are, or are replaced, by primary key."""
-        if not rows:
-            return
-        statement = (sqlite.insert if self.is_sqlite else postgresql.insert)(table)
-        keys = [column.name for column in table.primary_key]
-        changes = {name: statement.excluded[name] for name in rows[0] if name not in keys} if replace else {}
-        put = (
-            statement.on_conflict_do_update(table.primary_key, set_=changes)
-            if changes
-            else statement.on_conflict_do_nothing()
-        )
-        await self._connection.execute(put, list(rows))
+        if rows:
+            put = _put(table, tuple(rows[0]), replace=replace, is_sqlite=self.is_sqlite)
+            await self._connection.execute(put, list(rows))
 
-    async def change(self, statement: Executable) -> int:
+    async def change(self, statement: Executable, parameters: Any = None) -> int:  # Any: as above
         """Run one statement that changes rows, and return how many it changed."""
-        result = await self._connection.execute(statement)
+        result = await self._connection.execute(statement, parameters)
         assert isinstance(result, CursorResult)
         return result.rowcount
 
@@ -298,6 +291,17 @@ def engine_url(url: str) -> URL:
 def latest_migration() -> str:
     """Return the id of the newest migration that this version ships: their files begin with it, in order."""
     return max(path.name.partition("_")[0] for path in (Path(__file__).parent / "migrations" / "versions").glob("*.py"))
+
+
+@lru_cache(maxsize=100)
+def _put(table: Table, names: tuple[str, ...], *, replace: bool, is_sqlite: bool) -> Executable:
+    """Return the statement of `Transaction.put`, made once for all rows of the same kind: that takes long."""
+    statement = (sqlite.insert if is_sqlite else postgresql.insert)(table)
+    keys = [column.name for column in table.primary_key]
+    changes = {name: statement.excluded[name] for name in names if name not in keys} if replace else {}
+    if changes:
+        return statement.on_conflict_do_update(table.primary_key, set_=changes)
+    return statement.on_conflict_do_nothing()
 
 
 def _must_be_open(connection: Any, *_: object) -> None:  # Any: SQLAlchemy's adapter of asyncpg's

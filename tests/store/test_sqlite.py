@@ -60,7 +60,11 @@ async def test_a_statement_is_one_visit_to_the_connections_thread(
     async with sqlite.read() as tx:
         await tx.execute(text("SELECT 1"))
 
-    assert len(visits) == 3, "to begin, to read, and to end"
+        await tx.execute(text("SELECT 2"))
+    assert len(visits) == 2
+    async with sqlite.begin() as tx:
+        await tx.execute(text("SELECT 1"))
+    assert len(visits) == 5, "to begin, to read, and to commit"
 
 
 async def test_writers_of_one_process_go_one_after_the_other_without_asking_sqlite_again_and_again(

@@ -159,7 +159,7 @@ class Database:
 
     @contextlib.asynccontextmanager
     async def read(self) -> AsyncIterator[Transaction]:
-        """Open a transaction that only reads: on SQLite it waits for no writer."""
+        """Let one only read: it waits for no writer, and each statement sees the newest state."""
         with _translated():
             async with self.engine.connect() as connection:
                 await connection.execution_options(reads_only=True)
@@ -170,7 +170,7 @@ class Database:
         """Open a transaction that sees one state of the database, however long it reads, and holds up no writer."""
         with _translated():
             async with self.engine.connect() as connection:
-                await connection.execution_options(reads_only=True)
+                await connection.execution_options(is_snapshot=True)
                 if connection.dialect.name == "postgresql":
                     await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
                     await connection.execute(text(f"SET LOCAL {IDLE} = 0"))  # it holds no lock that others wait for

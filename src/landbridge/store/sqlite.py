@@ -49,8 +49,11 @@ def sqlite_engine(url: URL, settings: Settings) -> AsyncEngine:
 
     @event.listens_for(engine.sync_engine, "begin")
     def begin(connection: Connection) -> None:
-        reads_only = connection.get_execution_options().get("reads_only", False)
-        connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+        options = connection.get_execution_options()
+        if options.get("is_snapshot"):
+            connection.exec_driver_sql("BEGIN")
+        elif not options.get("reads_only"):  # each statement that only reads is a transaction of its own
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
 
@@ -74,6 +77,11 @@ class _Connection(aiosqlite.Connection):
     async def cursor(self) -> aiosqlite.Cursor:
         """Return a cursor; nothing is done yet that could take time."""
         return _Cursor(self, self._conn.cursor())
+
+    async def rollback(self) -> None:
+        """Roll back, if there is anything to."""
+        if self._conn.in_transaction:
+            await super().rollback()
 
 
 class _Cursor(aiosqlite.Cursor):

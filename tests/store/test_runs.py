@@ -195,3 +195,39 @@ async def test_cancelling_at_the_very_moment_at_which_a_leg_ends_in_waiting_is_n
     assert await cancelling
     assert await _state(database, claimed) == CANCELLED
     assert await _claim(database) == []
+
+
+async def test_what_a_limit_holds_back_keeps_nobody_else_waiting(database: Database, project: ProjectRow) -> None:
+    limits = Limits(per_project=20, per_connection=2)
+    crowds = [rows.project() for _ in range(9)]
+    async with database.begin() as tx:
+        for crowd in crowds:
+            await insert_project(tx, crowd)
+    busy = [row for number, crowd in enumerate(crowds) for row in _crowd(crowd, f"busy {number}")]
+    quiet, other = rows.run(project, user_id="quiet"), rows.run(project, user_id="ann", connection_id="other")
+    await _put(database, *busy, *_crowd(project, "full"), quiet, other)
+
+    claimed = [row.id for _ in range(3) for row in await _claim(database, most=1, limits=limits)]
+
+    assert sorted(claimed) == sorted((quiet.id, other.id))
+
+
+async def test_a_connection_with_one_place_left_takes_one_and_leaves_the_rest_to_others(
+    database: Database, project: ProjectRow
+) -> None:
+    one = [rows.run(project, connection_id="one", due_at=START - timedelta(hours=1)) for _ in range(200)]
+    under_way = rows.run(project, connection_id="one", state=RUNNING, worker_id="another", due_at=None)
+    other = [rows.run(project, connection_id="other") for _ in range(50)]
+    unbound = [rows.run(project, user_id="bob") for _ in range(50)]
+    await _put(database, *one, under_way, *other, *unbound)
+
+    claimed = await _claim(database, most=16, limits=Limits(per_project=8, per_connection=2))
+
+    assert Counter(row.connection_id for row in claimed) == {"one": 1, "other": 2, None: 4}
+
+
+def _crowd(of: ProjectRow, connection_id: str) -> list[RunRow]:
+    """Return what a connection has under way, which is as much as it may, and long since due."""
+    usual = {"connection_id": connection_id, "user_id": "ann"}
+    under_way = [rows.run(of, state=RUNNING, worker_id="another", due_at=None, **usual) for _ in range(2)]
+    return under_way + [rows.run(of, due_at=START - timedelta(hours=1), **usual) for _ in range(30)]

@@ -38,7 +38,6 @@ DUE = (QUEUED, WAITING, PAUSED)
 OVER = (SUCCEEDED, FAILED, CANCELLED)
 
 _CLAIMS = 0x72756E73  # serialises claims on PostgreSQL, so that limits hold between workers
-_LOOKED_THROUGH = 8
 _AT_ONCE = 500
 
 
@@ -148,7 +147,7 @@ async def _choose(
     if not due:
         return []
     if len(due) > most:  # some have to wait, so it matters who comes first
-        due = (await tx.execute(_in_turn(now, lately).limit(most * _LOOKED_THROUGH))).all()
+        return list((await tx.execute(_in_turn(now, limits, lately).limit(most))).scalars())
     in_project, on_connection = await _under_way(tx)
     chosen: list[str] = []
     for row in due:
@@ -159,8 +158,6 @@ async def _choose(
         in_project[row.project_id] += 1
         on_connection[row.connection_id] += 1
         chosen.append(row.id)
-        if len(chosen) == most:
-            break
     return chosen
 
 
@@ -181,40 +178,58 @@ def _due(now: datetime) -> Any:  # Any: a select of labelled columns
     return due.where(runs.c.state.in_(DUE), runs.c.due_at <= now).order_by(runs.c.due_at, runs.c.id)
 
 
-def _in_turn(now: datetime, lately: Iterable[tuple[str, str]]) -> Any:  # Any: a select of labelled columns
-    """Return the query for what is due: the first run of every user of every project, then the second, and so on.
+def _in_turn(now: datetime, limits: Limits, lately: Iterable[tuple[str, str]]) -> Any:  # Any: a select of ids
+    """Return the query for what may begin: the first run of every user of every project, then the second, and so on.
 
-    Whoever had some already begins to count after those.
+    Whoever had some already begins to count after those. What a limit holds back is not among it, and so keeps nobody
+    else waiting.
     """
-    had, had_in_all = _had(lately)
+    of_users, of_projects = _had(lately)
+    due = _numbered_on_connections(now)
+    in_limit = or_(due.c.connection_id.is_(None), due.c.on_connection <= limits.per_connection)
     of_user = func.row_number().over(
-        partition_by=(runs.c.project_id, runs.c.user_id), order_by=(runs.c.due_at, runs.c.id)
-    ) + func.coalesce(had.c.number, 0)
+        partition_by=(due.c.project_id, due.c.user_id), order_by=(due.c.due_at, due.c.id)
+    ) + func.coalesce(of_users.c.number, 0)
     users = (
-        select(runs.c.id, runs.c.project_id, runs.c.connection_id, runs.c.due_at, of_user.label("of_user"))
-        .outerjoin(had, and_(had.c.project_id == runs.c.project_id, had.c.user_id == runs.c.user_id))
+        select(due.c.id, due.c.project_id, due.c.due_at, of_user.label("of_user"))
+        .outerjoin(of_users, and_(of_users.c.project_id == due.c.project_id, of_users.c.user_id == due.c.user_id))
+        .where(in_limit)
+        .subquery()
+    )
+    place = func.row_number().over(partition_by=users.c.project_id, order_by=(users.c.of_user, users.c.due_at))
+    turn, in_project = (place + func.coalesce(of_projects.c[before], 0) for before in ("number", "under_way"))
+    fair = (
+        select(users.c.id, users.c.due_at, turn.label("turn"), in_project.label("in_project"))
+        .outerjoin(of_projects, of_projects.c.project_id == users.c.project_id)
+        .subquery()
+    )
+    allowed = select(fair.c.id).where(fair.c.in_project <= limits.per_project)
+    return allowed.order_by(fair.c.turn, fair.c.due_at, fair.c.id)
+
+
+def _numbered_on_connections(now: datetime) -> Subquery:
+    """Return what is due, numbered on each connection, after what that has under way."""
+    running = select(runs.c.connection_id, func.count().label("number")).where(runs.c.state == RUNNING)
+    under_way = running.group_by(runs.c.connection_id).subquery()
+    place = func.row_number().over(partition_by=runs.c.connection_id, order_by=(runs.c.due_at, runs.c.id))
+    return (
+        select(runs.c.id, runs.c.project_id, runs.c.user_id, runs.c.connection_id, runs.c.due_at)
+        .add_columns((place + func.coalesce(under_way.c.number, 0)).label("on_connection"))
+        .outerjoin(under_way, under_way.c.connection_id == runs.c.connection_id)
         .where(runs.c.state.in_(DUE), runs.c.due_at <= now)
         .subquery()
     )
-    of_project = func.row_number().over(
-        partition_by=users.c.project_id, order_by=(users.c.of_user, users.c.due_at)
-    ) + func.coalesce(had_in_all.c.number, 0)
-    fair = (
-        select(users.c.id, users.c.project_id, users.c.connection_id, users.c.due_at, of_project.label("turn"))
-        .outerjoin(had_in_all, had_in_all.c.project_id == users.c.project_id)
-        .subquery()
-    )
-    return select(fair.c.id, fair.c.project_id, fair.c.connection_id).order_by(fair.c.turn, fair.c.due_at, fair.c.id)
 
 
 def _had(lately: Iterable[tuple[str, str]]) -> tuple[Subquery, Subquery]:
-    """Return how many runs each user has under way or had lately, and each project."""
-    under_way = select(runs.c.project_id, runs.c.user_id).where(runs.c.state == RUNNING)
-    others = [select(literal(project_id), literal(user_id)) for project_id, user_id in lately]
-    each = union_all(under_way, *others).subquery()
+    """Return how many runs each user has under way or had lately, and each project, with those under way apart."""
+    running = select(runs.c.project_id, runs.c.user_id, literal(1).label("under_way")).where(runs.c.state == RUNNING)
+    others = [select(literal(project_id), literal(user_id), literal(0)) for project_id, user_id in lately]
+    each = union_all(running, *others).subquery()
     project, number = each.c.project_id, func.count().label("number")
     of_users = select(project, each.c.user_id, number).group_by(project, each.c.user_id)
-    return of_users.subquery(), select(project, number).group_by(project).subquery()
+    of_projects = select(project, number, func.sum(each.c.under_way).label("under_way")).group_by(project)
+    return of_users.subquery(), of_projects.subquery()
 
 
 def _claimed(row: RunRow) -> ColumnElement[bool]:

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from datetime import timedelta
+from typing import Any
 
 from tests.clock import START
 from tests.store import rows
@@ -133,7 +134,7 @@ async def test_cancelling_ends_what_waits_and_asks_the_worker_for_the_rest(
     database: Database, project: ProjectRow
 ) -> None:
     parent = rows.run(project)
-    child = rows.run(project, id=f"{parent.id}:each:0", state=HELD, due_at=None)
+    (child,) = _entries(project, parent, [HELD])
     stranger = rows.run(project, user_id="else")
     await _put(database, parent, child, stranger)
     claimed = await _claim(database)
@@ -151,7 +152,7 @@ async def test_cancelling_ends_what_waits_and_asks_the_worker_for_the_rest(
 async def test_a_run_that_was_asked_to_end_does_not_wait_once_more(database: Database, project: ProjectRow) -> None:
     await _put(database, rows.run(project))
     (claimed,) = await _claim(database)
-    child = rows.run(project, id=f"{claimed.id}:each:0")
+    (child,) = _entries(project, claimed, [QUEUED])
     async with database.begin() as tx:
         assert await runs.cancel(tx, claimed.id, START)
 
@@ -190,11 +191,80 @@ async def test_cancelling_at_the_very_moment_at_which_a_leg_ends_in_waiting_is_n
         assert await runs.end_leg(tx, claimed, state=WAITING, due_at=None, open_children=1)
         cancelling = asyncio.create_task(cancel())
         await asyncio.sleep(0.2)  # it has looked at what it can see by now, and waits for the lock
-        await runs.insert_runs(tx, [rows.run(project, id=f"{claimed.id}:each:0")])
+        await runs.insert_runs(tx, _entries(project, claimed, [QUEUED]))
 
     assert await cancelling
     assert await _state(database, claimed) == CANCELLED
     assert await _claim(database) == []
+
+
+async def test_an_entry_that_is_cancelled_before_its_turn_leaves_no_place_for_another(
+    database: Database, project: ProjectRow
+) -> None:
+    parent = rows.run(project, state=WAITING, due_at=None, open_children=3)
+    first, second, third = _entries(project, parent, [WAITING, HELD, HELD])
+    await _put(database, parent, first, second, third)
+
+    async with database.begin() as tx:
+        assert await runs.cancel(tx, third.id, START)
+    assert await _states(database, first, second, third) == [WAITING, HELD, CANCELLED]
+
+    async with database.begin() as tx:
+        assert await runs.cancel(tx, first.id, START)
+    assert await _states(database, first, second, third) == [CANCELLED, QUEUED, CANCELLED]
+    async with database.read() as tx:
+        after = await runs.run(tx, parent.id)
+    assert after
+    assert after.open_children == 1
+
+
+async def test_cancelling_ends_all_that_a_run_started_whatever_the_ids_of_those_are(
+    database: Database, project: ProjectRow
+) -> None:
+    parent = rows.run(project, state=WAITING, due_at=None)
+    (entry,) = _entries(project, parent, [WAITING])
+    (inner,) = _entries(project, entry, [WAITING], id="short")
+    stranger = rows.run(project, id=f"{entry.id}:each")
+    await _put(database, parent, entry, inner, stranger)
+
+    async with database.begin() as tx:
+        assert await runs.cancel(tx, entry.id, START)
+
+    assert await _states(database, parent, entry, inner, stranger) == [WAITING, CANCELLED, CANCELLED, QUEUED]
+
+
+async def test_giving_up_entries_ends_what_they_wait_for_and_not_what_goes_its_own_way(
+    database: Database, project: ProjectRow
+) -> None:
+    parent = rows.run(project, state=WAITING, due_at=None, open_children=4)
+    entries = _entries(project, parent, [SUCCEEDED, WAITING, RUNNING, HELD])
+    inner = _entries(project, entries[1], [RUNNING, WAITING, HELD])
+    alone = rows.run(project, parent_id=entries[1].id, item_index=0, state=WAITING)
+    await _put(database, parent, *entries, *inner, alone)
+
+    async with database.begin() as tx:
+        assert await runs.give_up_items(tx, parent.id, "each", START) == 2
+
+    assert await _states(database, *entries) == [SUCCEEDED, CANCELLED, RUNNING, CANCELLED]
+    assert await _states(database, *inner, alone) == [RUNNING, CANCELLED, CANCELLED, WAITING]
+    async with database.read() as tx:
+        assert await runs.cancelling(tx, "worker") == {entries[2].id, inner[0].id}
+
+
+async def test_what_is_given_up_while_a_worker_looks_for_something_to_do_is_not_begun(
+    database: Database, opened: Opener, project: ProjectRow
+) -> None:
+    parent = rows.run(project, state=WAITING, due_at=None, open_children=1)
+    (entry,) = _entries(project, parent, [QUEUED])
+    await _put(database, parent, entry)
+
+    async with database.begin() as tx:
+        assert await runs.give_up_items(tx, parent.id, "each", START) == 1
+        claiming = asyncio.create_task(_claim(opened()))
+        await asyncio.sleep(0.2)  # it has found the entry by now, and waits for the lock
+
+    assert await claiming == []
+    assert await _state(database, entry) == CANCELLED
 
 
 async def test_what_a_limit_holds_back_keeps_nobody_else_waiting(database: Database, project: ProjectRow) -> None:
@@ -226,8 +296,30 @@ async def test_a_connection_with_one_place_left_takes_one_and_leaves_the_rest_to
     assert Counter(row.connection_id for row in claimed) == {"one": 1, "other": 2, None: 4}
 
 
+def _entries(of: ProjectRow, parent: RunRow, states: list[str], **changes: Any) -> list[RunRow]:  # Any: columns
+    """Return the entries of a fan-out in some states; those that run do so on `worker`."""
+    return [
+        rows.run(
+            of,
+            **{"id": f"{parent.id}:each:{index}"} | changes,
+            parent_id=parent.id,
+            parent_step="each",
+            item_index=index,
+            depth=parent.depth + 1,
+            state=state,
+            due_at=START if state == QUEUED else None,
+            worker_id="worker" if state == RUNNING else None,
+        )
+        for index, state in enumerate(states)
+    ]
+
+
 def _crowd(of: ProjectRow, connection_id: str) -> list[RunRow]:
     """Return what a connection has under way, which is as much as it may, and long since due."""
     usual = {"connection_id": connection_id, "user_id": "ann"}
     under_way = [rows.run(of, state=RUNNING, worker_id="another", due_at=None, **usual) for _ in range(2)]
     return under_way + [rows.run(of, due_at=START - timedelta(hours=1), **usual) for _ in range(30)]
+
+
+async def _states(database: Database, *many: RunRow) -> list[str]:
+    return [await _state(database, row) for row in many]

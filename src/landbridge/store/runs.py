@@ -63,6 +63,7 @@ class RunRow:
     parent_id: str | None = None
     parent_step: str | None = None
     item_index: int | None = None
+    depth: int = 0
     open_children: int = 0
     waits_for: str | None = None
     leg: int = 0
@@ -125,7 +126,7 @@ async def claim(
         return []
     claimed = await tx.execute(
         update(runs)
-        .where(runs.c.id.in_(chosen))
+        .where(runs.c.id.in_(chosen), runs.c.state.in_(DUE))  # some may have been given up meanwhile
         .values(
             state=RUNNING,
             worker_id=worker_id,
@@ -258,7 +259,7 @@ async def held(tx: Transaction, rows: Sequence[RunRow]) -> set[str]:
     claimed = {(row.id, row.leg, row.worker_id) for row in rows}
     columns = select(runs.c.id, runs.c.leg, runs.c.worker_id)
     wanted = columns.where(runs.c.id.in_([row.id for row in rows]), runs.c.state == RUNNING).with_for_update()
-    return {row.id for row in await tx.execute(wanted.order_by(runs.c.id)) if tuple(row) in claimed}
+    return {row.id for row in await tx.execute(wanted.order_by(runs.c.depth, runs.c.id)) if tuple(row) in claimed}
 
 
 async def take_over(tx: Transaction, row: RunRow, worker_id: str) -> bool:
@@ -289,10 +290,13 @@ async def lock(tx: Transaction, run_id: str) -> None:
     await tx.execute(select(literal(1)).where(runs.c.id == run_id).with_for_update())
 
 
-async def end_item(tx: Transaction, parent_id: str, step: str, now: datetime, *, ended: int = 1) -> None:
+async def end_item(
+    tx: Transaction, parent_id: str, step: str, now: datetime, *, ended: int = 1, had_begun: bool = True
+) -> None:
     """Let the next item of a step begin in place of one that is over, and the parent go on if it was the last."""
     await lock(tx, parent_id)
-    await _release_next(tx, parent_id, step, now)
+    if had_begun:
+        await _release_next(tx, parent_id, step, now)
     fewer = (func.max if tx.is_sqlite else func.greatest)(runs.c.open_children - ended, 0, type_=Integer)
     await tx.execute(update(runs).where(runs.c.id == parent_id).values(open_children=fewer))
     waits = and_(runs.c.id == parent_id, runs.c.state == WAITING, runs.c.open_children == 0, runs.c.due_at.is_(None))
@@ -306,9 +310,13 @@ async def _release_next(tx: Transaction, parent_id: str, step: str, now: datetim
 
 
 async def give_up_items(tx: Transaction, parent_id: str, step: str, now: datetime) -> int:
-    """Give up the items of a fan-out that have not begun, and return how many those were."""
-    waiting = and_(runs.c.state.in_((HELD, *DUE)), runs.c.parent_id == parent_id, runs.c.parent_step == step)
-    return await tx.change(update(runs).where(waiting).values(state=CANCELLED, due_at=None, finished_at=now))
+    """End the items of a fan-out early, with all that they wait for; those under way end before their next step.
+
+    Returns how many have ended by that, without what they waited for. What they started to go its own way goes on.
+    """
+    items = and_(runs.c.parent_id == parent_id, runs.c.parent_step == step)
+    unfinished = await _end_early(tx, _family(items, runs.c.parent_step.is_not(None)), now)
+    return sum(row.parent_id == parent_id and row.state != RUNNING for row in unfinished)
 
 
 async def children(tx: Transaction, parent_id: str, step: str) -> list[RunRow]:
@@ -336,20 +344,37 @@ async def _cancel(tx: Transaction, run_id: str, now: datetime) -> bool:
     row = await run(tx, run_id)
     if row is None:
         return False
-    family = or_(runs.c.id == run_id, runs.c.id.startswith(f"{run_id}:", autoescape=True))
-    await tx.execute(  # in the order in which the ends of legs lock: a parent before its children
-        select(runs.c.id).where(or_(family, runs.c.id == row.parent_id)).order_by(runs.c.id).with_for_update()
-    )
-    idle = update(runs).where(family, runs.c.state.in_((HELD, *DUE)))
-    ended = idle.values(state=CANCELLED, due_at=None, waits_for=None, is_cancelling=False, finished_at=now).returning(
-        runs.c.id
-    )
-    over = set((await tx.execute(ended)).scalars())
-    busy = update(runs).where(family, runs.c.state == RUNNING)
-    asked = await tx.change(busy.values(is_cancelling=True))
-    if run_id in over and row.parent_id and row.parent_step:
-        await end_item(tx, row.parent_id, row.parent_step, now)
-    return bool(over) or asked > 0
+    if row.parent_id:
+        await lock(tx, row.parent_id)
+    unfinished = await _end_early(tx, _family(runs.c.id == run_id), now)
+    state = next((one.state for one in unfinished if one.id == run_id), None)
+    if state in (HELD, *DUE) and row.parent_id and row.parent_step:
+        await end_item(tx, row.parent_id, row.parent_step, now, had_begun=state != HELD)
+    return bool(unfinished)
+
+
+def _family(heads: ColumnElement[bool], *links: ColumnElement[bool]) -> Any:  # Any: a select of ids
+    """Return the query for some runs and all that they started, however deep, as far as `links` holds for that."""
+    family = select(runs.c.id).where(heads).cte("family", recursive=True)
+    started = select(runs.c.id).join(family, runs.c.parent_id == family.c.id).where(*links)
+    return select(family.union_all(started).c.id)
+
+
+async def _end_early(tx: Transaction, family: Any, now: datetime) -> Sequence[Any]:  # Any: a select of ids, and rows
+    """End those of a family that wait, and have workers end the others before their next step.
+
+    Returns the id, the parent and the state of each that was not over. They are locked in the order in which the ends
+    of legs lock: a parent before its children.
+    """
+    unfinished = select(runs.c.id, runs.c.parent_id, runs.c.state).where(runs.c.id.in_(family))
+    unfinished = unfinished.where(runs.c.state.not_in(OVER)).order_by(runs.c.depth, runs.c.id).with_for_update()
+    found = (await tx.execute(unfinished)).all()
+    idle = update(runs).where(runs.c.id.in_(family), runs.c.state.in_((HELD, *DUE)))
+    over = {"state": CANCELLED, "due_at": None, "waits_for": None, "is_cancelling": False, "finished_at": now}
+    await tx.execute(idle.values(over))
+    busy = update(runs).where(runs.c.id.in_(family), runs.c.state == RUNNING)
+    await tx.execute(busy.values(is_cancelling=True))
+    return found
 
 
 async def cancelling(tx: Transaction, worker_id: str) -> set[str]:

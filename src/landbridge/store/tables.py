@@ -313,6 +313,7 @@ runs = Table(
     Column("parent_id", String(255), nullable=True),
     Column("parent_step", String(64), nullable=True),
     Column("item_index", Integer, nullable=True),
+    Column("depth", Integer, nullable=False, server_default="0"),
     Column("open_children", Integer, nullable=False),
     Column("state", String(16), nullable=False),
     Column("waits_for", String(32), nullable=True),

@@ -51,7 +51,7 @@ class Branching:
         row = _child(parent, step.id, branches.attempt - 1, now, trigger=RUN_WORKFLOW, state=store.QUEUED, due_at=now)
         row = row if step.wait else replace(row, parent_step=None)  # then its end is not the parent's business
         try:
-            if parent.id.count(":") // 2 >= MOST_DEEP:
+            if parent.depth >= MOST_DEEP:
                 raise NotFound(f"Workflows run each other more than {MOST_DEEP} levels deep.")
             deployed = await self._deployments.find(parent.project_id, step.workflow)
         except StoreFailed:
@@ -92,6 +92,7 @@ def _child(parent: RunRow, step: str, index: int, now: datetime, **changes: Any)
         parent_id=parent.id,
         parent_step=step,
         item_index=index,
+        depth=parent.depth + 1,
         replay_of=None,
         open_children=0,
         waits_for=None,

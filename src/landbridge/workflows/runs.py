@@ -172,6 +172,7 @@ class Runs:
             parent_id=None,
             parent_step=None,
             item_index=None,
+            depth=0,
             open_children=0,
             state=QUEUED,
             waits_for=None,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from tests.integrations.workflows.crew import Crew
 
 from landbridge.store import runs
 from landbridge.store.runs import CANCELLED, FAILED, SUCCEEDED, WAITING
+from landbridge.workflows.branching import MOST_DEEP
 
 EACH = """
 name: Double each
@@ -54,6 +56,28 @@ steps:
 """
 
 
+SPOILT = """
+name: Fail while another entry waits
+trigger: {type: request}
+steps:
+  - id: each
+    type: fanOut
+    over: [1, 2]
+    steps:
+      - id: second
+        type: conditional
+        if: [[{left: "{{ item }}", operator: $numberEquals, right: 2}]]
+        then:
+          - {id: pause, type: delay, value: 10, unit: MINUTES}
+          - {id: fail, type: stop, outcome: failed}
+      - id: inner
+        type: fanOut
+        over: [1, 2]
+        concurrency: 1
+        steps: [{id: wait, type: delay, value: 1, unit: HOURS}]
+"""
+
+
 async def test_a_fan_out_gathers_what_each_entry_gave_in_the_order_of_the_list(crew: Crew) -> None:
     deployed = await crew.deploy(EACH % "fail")
     run = await crew.start(deployed, {"request": {"body": {"numbers": list(range(1, 21))}}})
@@ -88,9 +112,20 @@ async def test_else_the_first_entry_that_fails_ends_the_run_and_no_more_entries_
     assert ended.error
     assert (ended.error["fanOut"], ended.error["item"]) == ("each", 0)
     assert (ended.error["step"], ended.error["code"]) == ("double", "function_failed")
-    async with crew.place.house.database.read() as tx:
-        entries = await runs.children(tx, run.id, "each")
-    assert entries[-1].state == CANCELLED
+    assert (await _states(crew, run.id, "each"))[-1] == CANCELLED
+
+
+async def test_what_entries_wait_for_ends_with_the_run_that_one_of_them_fails(crew: Crew) -> None:
+    run = await crew.start(await crew.deploy(SPOILT))
+
+    async def waits() -> bool:
+        return await _states(crew, f"{run.id}:each:0", "inner") == [WAITING, "held"]
+
+    await crew.until(waits)
+    crew.place.clock.jump(crew.hour / 6)
+    assert (await crew.ended(run.id)).state == FAILED
+    assert await _states(crew, run.id, "each") == [CANCELLED, FAILED]
+    assert await _states(crew, f"{run.id}:each:0", "inner") == [CANCELLED, CANCELLED]
 
 
 async def test_fan_outs_within_each_other_see_what_lies_around_them(crew: Crew) -> None:
@@ -112,10 +147,7 @@ steps:
     steps: [{id: wait, type: delay, value: 1, unit: HOURS}]
 """
     run = await crew.start(await crew.deploy(slow))
-
-    async def states() -> list[str]:
-        async with crew.place.house.database.read() as tx:
-            return [entry.state for entry in await runs.children(tx, run.id, "each")]
+    states = partial(_states, crew, run.id, "each")
 
     await crew.until(lambda: _is(states, [WAITING, WAITING, "held", "held", "held"]))
     crew.place.clock.jump(crew.hour)
@@ -152,6 +184,25 @@ async def test_a_workflow_that_is_not_deployed_cannot_be_run_by_another(crew: Cr
     run = await crew.start(outer)
     assert (await crew.ended(run.id)).state == SUCCEEDED
     assert (await crew.output(run.id))["error"]["code"] == "not_found"
+
+
+async def test_workflows_run_each_other_ten_levels_deep_whatever_their_steps_are_called(crew: Crew) -> None:
+    deployed = await crew.deploy("{name: Innermost, trigger: {type: request}, steps: [{id: end, type: stop}]}")
+    step = "a_step_with_a_name_that_is_as_long_as_the_author_has_patience"
+    for _ in range(MOST_DEEP + 1):
+        deployed = await crew.deploy(
+            "{name: Around it, trigger: {type: request}, steps: ["
+            f"{{id: {step}, type: runWorkflow, workflow: {deployed.workflow.id}}}]}}"
+        )
+    run = await crew.start(deployed)
+    error = (await crew.ended(run.id)).error
+    assert error
+    assert error["message"] == "Workflows run each other more than 10 levels deep."
+
+
+async def _states(crew: Crew, parent_id: str, step: str) -> list[str]:
+    async with crew.place.house.database.read() as tx:
+        return [child.state for child in await runs.children(tx, parent_id, step)]
 
 
 async def _is(states: Callable[[], Awaitable[list[str]]], expected: list[str]) -> bool:

@@ -199,7 +199,7 @@ class FanOutStep(_Step):
     concurrency: int = Field(default=10, ge=1, le=100)
     """How many entries are worked on at a time."""
     on_item_error: Literal["fail", "collect"] = "fail"
-    """Whether an entry that fails fails the workflow, or leaves `{"error": …}` in its place in the results."""
+    """Whether an entry that fails ends the others and fails the workflow, or leaves `{"error": …}` in its place."""
     steps: "tuple[Step, ...]" = ()
     """The steps for each entry."""
     result: JsonValue = None

@@ -155,15 +155,20 @@ class Engine:
 
     async def forget(self, before: datetime, also: Iterable[tuple[str, int]] = ()) -> None:
         """Delete from the journal the legs that ended before an instant, and some that will not."""
-        ended = await DBOS.list_workflows_async(
+        ids = [*(leg_id(*leg) for leg in also), *await self._ended(before)]
+        while ids:
+            await DBOS.delete_workflows_async(ids)
+            ids = await self._ended(before)
+
+    async def _ended(self, before: datetime) -> list[str]:
+        legs = await DBOS.list_workflows_async(
             status=["SUCCESS", "ERROR", "CANCELLED"],
             completed_before=before.isoformat(),
             limit=_AT_ONCE,
             load_input=False,
             load_output=False,
         )
-        if ids := [*(leg.workflow_id for leg in ended), *(leg_id(*leg) for leg in also)]:
-            await DBOS.delete_workflows_async(ids)
+        return [leg.workflow_id for leg in legs]
 
     async def _run_leg(self, run_id: str, number: int) -> None:
         try:

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -102,6 +103,27 @@ async def test_an_engine_whose_opening_is_broken_off_leaves_nothing_to_the_next(
     await engine.start("a run", 1)
     await eventually(lambda: walked.ended == 1)
     assert b"a run/1" in elsewhere.with_suffix(".journal.db-wal").read_bytes()
+
+
+async def test_an_engine_forgets_all_that_has_ended_however_much_that_is(
+    engines: Engines, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("landbridge.engine._AT_ONCE", 2)
+    walked = Walked()
+    engine = engines(database_url, walked)
+    await engine.open()
+    walked.may_end.set()
+    for number in range(5):
+        await engine.start("a run", number)
+    await eventually(lambda: walked.ended == 5)
+
+    async def are_over() -> bool:
+        return {await engine.take_up("a run", number) for number in range(5)} == {"over"}
+
+    await eventually(are_over)
+    await engine.forget(datetime.now(UTC) + timedelta(seconds=1))
+
+    assert {await engine.take_up("a run", number) for number in range(5)} == {"begun"}
 
 
 @pytest.fixture

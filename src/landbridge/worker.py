@@ -11,7 +11,7 @@ from landbridge.clock import Clock
 from landbridge.connections.tokens import Tokens
 from landbridge.errors import LandbridgeError
 from landbridge.files import Files
-from landbridge.store import checkpoints, projects, sign_ins
+from landbridge.store import checkpoints, projects, runs, sign_ins
 from landbridge.store.database import Database
 from landbridge.workflows.agenda import Agenda
 from landbridge.workflows.appointments import Appointments
@@ -27,7 +27,7 @@ KEEP_EVERY = timedelta(seconds=1)
 """How often a worker looks for workflows that start by themselves: whether one is new, and whether one is due."""
 
 LEFTOVERS_KEPT = timedelta(days=30)
-"""How long after the last writing a file or a checkpoint is kept that its run did not delete; no step takes longer."""
+"""How long after the last writing a file or a checkpoint is kept that no run needs and none has deleted."""
 
 
 class Worker:
@@ -78,7 +78,9 @@ class Worker:
             await projects.delete_expired_signing_keys(tx, now)
             await checkpoints.delete_old_checkpoints(tx, now - LEFTOVERS_KEPT)
         await self._database.drop_old_news()
-        await self._files.sweep(now - LEFTOVERS_KEPT)
+        async with self._database.read() as tx:
+            needed = await runs.begun_and_uncleared(tx, now - LEFTOVERS_KEPT)
+        await self._files.sweep(now - LEFTOVERS_KEPT, needed)
 
 
 async def every(interval: timedelta, job: Callable[[], Awaitable[object]], clock: Clock) -> None:

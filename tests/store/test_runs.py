@@ -9,7 +9,7 @@ from tests.clock import START
 from tests.store import rows
 from tests.store.conftest import Opener
 
-from landbridge.store import runs
+from landbridge.store import checkpoints, runs
 from landbridge.store.database import Database
 from landbridge.store.projects import ProjectRow, insert_project
 from landbridge.store.runs import CANCELLED, HELD, QUEUED, RUNNING, SUCCEEDED, WAITING, Limits, RunRow
@@ -294,6 +294,42 @@ async def test_a_connection_with_one_place_left_takes_one_and_leaves_the_rest_to
     claimed = await _claim(database, most=16, limits=Limits(per_project=8, per_connection=2))
 
     assert Counter(row.connection_id for row in claimed) == {"one": 1, "other": 2, None: 4}
+
+
+async def test_a_run_is_cleared_and_deleted_when_all_that_it_started_is_over_for_long_enough(
+    database: Database, project: ProjectRow
+) -> None:
+    over = {"state": SUCCEEDED, "due_at": None, "finished_at": START - timedelta(days=9)}
+    root, cleared = rows.run(project, **over), rows.run(project, is_cleared=True, **over)
+    (entry,), (other,) = _entries(project, root, [SUCCEEDED]), _entries(project, cleared, [SUCCEEDED])
+    late = rows.run(project, parent_id=entry.id, item_index=0, state=WAITING)
+    later = rows.run(project, parent_id=other.id, item_index=0, state=SUCCEEDED, finished_at=START - timedelta(days=1))
+    alone = rows.run(project, **over)
+    await _put(database, root, cleared, entry, other, late, later, alone)
+
+    async with database.begin() as tx:
+        assert [row.id for row in await runs.uncleared(tx, START, most=9)] == [alone.id]
+        assert await runs.cancel(tx, late.id, START)
+        assert [row.id for row in await runs.uncleared(tx, START, most=9)] == [alone.id]
+        a_moment_later = START + timedelta(seconds=1)
+        assert {row.id for row in await runs.uncleared(tx, a_moment_later, most=9)} == {root.id, alone.id}
+        assert await runs.delete_finished(tx, START - timedelta(days=1), most=9) == 0
+        assert await runs.delete_finished(tx, START, most=9) == 1
+
+    assert await rows.count(database, "runs") == 4
+
+
+async def test_checkpoints_stay_for_as_long_as_their_run_may_need_them(database: Database, project: ProjectRow) -> None:
+    waiting, cleared = rows.run(project, state=WAITING), rows.run(project, state=SUCCEEDED, is_cleared=True)
+    await _put(database, waiting, cleared)
+    kept, of_cleared, of_none = (
+        rows.checkpoint(project, run_id=run_id) for run_id in (waiting.id, cleared.id, "a call that is no run")
+    )
+    async with database.begin() as tx:
+        for checkpoint in (kept, of_cleared, of_none):
+            await checkpoints.put_checkpoint(tx, checkpoint)
+        assert await checkpoints.delete_old_checkpoints(tx, START + timedelta(days=1)) == 2
+        assert await checkpoints.sealed_checkpoint(tx, kept.id)
 
 
 def _entries(of: ProjectRow, parent: RunRow, states: list[str], **changes: Any) -> list[RunRow]:  # Any: columns

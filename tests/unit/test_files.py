@@ -195,6 +195,23 @@ async def test_only_what_is_old_is_swept(files: Files, run: RunFiles) -> None:
     assert await files.sweep(now + timedelta(minutes=1)) == 1
 
 
+async def test_what_is_swept_is_neither_what_somebody_keeps_nor_a_copy_that_was_just_made(
+    files: Files, run: RunFiles, tmp_path: Path
+) -> None:
+    kept, gone = await run.save("a", "text/plain", b"a"), await files.of("project", "old").save("b", "text/plain", b"b")
+    old = await files.of("project", "copied").save("c", "text/plain", b"c")
+    for path in tmp_path.rglob("*"):
+        os.utime(path, (0, 0))
+    copy: Any = await files.of("project", "new").adopt(old.model_dump(by_alias=True), files.of("project", "copied"))
+
+    await files.sweep(datetime.now(UTC) - timedelta(days=1), kept=[("project", "run")])
+
+    assert await read(run.open(kept)) == b"a"
+    assert await read(files.of("project", "new").open(File.model_validate(copy))) == b"c"
+    with pytest.raises(FileUnknown, match="gone"):
+        await read(files.of("project", "old").open(gone))
+
+
 async def test_a_store_that_cannot_be_written_says_so(run: RunFiles, tmp_path: Path) -> None:
     (tmp_path / "a folder & more" / "files" / "project").write_text("in the way")
 

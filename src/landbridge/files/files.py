@@ -1,6 +1,6 @@
 """All contents of an installation."""
 
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 from datetime import datetime
 from typing import Self
 
@@ -8,7 +8,7 @@ import obstore
 from cachetools import LRUCache
 from obstore.store import ObjectStore
 
-from landbridge.files.run import HISTORY, RunFiles
+from landbridge.files.run import HISTORY, RunFiles, folder_of
 from landbridge.files.stores import delete, store_at, translated
 from landbridge.settings import Settings
 from landbridge.vault import Vault
@@ -44,13 +44,17 @@ class Files:
         places = (str(found["path"]).split("/") for page in pages for found in page)
         return {(place[1], place[2]) for place in places}
 
-    async def sweep(self, before: datetime) -> int:
-        """Delete what was written before that instant, without what is kept for people to read, and count it."""
-        swept = 0
+    async def sweep(self, before: datetime, kept: Iterable[tuple[str, str]] = ()) -> int:
+        """Delete what was written before that instant, and count it.
+
+        Not what is kept for people to read, nor what some runs need still, each named with its project.
+        """
+        swept, needed = 0, {folder_of(project_id, run_id) for project_id, run_id in kept}
         with translated():
             async for page in obstore.list(self._store):
                 passing = (found for found in page if not found["path"].startswith(f"{HISTORY}/"))
                 old = [found["path"] for found in passing if found["last_modified"] < before]
+                old = [path for path in old if path.rpartition("/")[0] not in needed]
                 if old:
                     await delete(self._store, old)
                 swept += len(old)

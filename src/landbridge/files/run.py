@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import math
+import os
 import secrets
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, MutableMapping, Sequence
 from copy import copy
@@ -43,8 +44,7 @@ class RunFiles:
     ) -> None:
         self._store = store
         self._vault = vault
-        passing = f"{project_id}/{hashlib.sha256(run_id.encode()).hexdigest()[:32]}"
-        self._folder = passing if kind == "files" else f"{HISTORY}/{project_id}/{run_id}"
+        self._folder = folder_of(project_id, run_id) if kind == "files" else f"{HISTORY}/{project_id}/{run_id}"
         self._identity = f"{kind}/{project_id}/{run_id}"
         self._settled = settled
         self._longest: int | None = None
@@ -151,6 +151,8 @@ class RunFiles:
             path = f"{self._folder}/{secrets.token_hex(16)}"
             with translated():
                 await obstore.copy_async(self._store, there, path)
+                if isinstance(self._store, LocalStore):  # there it is one more name of the same file, as old as that
+                    await asyncio.to_thread(os.utime, Path(str(self._store.prefix), path))
             await self._settle(path)
             pieces.append((path, size))
         return self._seal(pieces, contents.size, contents.sha256)
@@ -214,6 +216,11 @@ class RunFiles:
     def _seal(self, pieces: Sequence[Piece], size: int, sha256: str) -> str:
         sealed = self._vault.seal(json.dumps([pieces, size, sha256]).encode(), self._identity)
         return base64.urlsafe_b64encode(sealed).decode()
+
+
+def folder_of(project_id: str, run_id: str) -> str:
+    """Return where the files of a run lie."""
+    return f"{project_id}/{hashlib.sha256(run_id.encode()).hexdigest()[:32]}"
 
 
 async def _one(chunk: bytes) -> AsyncIterator[bytes]:

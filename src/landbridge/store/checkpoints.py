@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID, uuid5
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, exists, insert, select, update
 
 from landbridge.store.database import Transaction
-from landbridge.store.tables import checkpoints, values_of
+from landbridge.store.tables import checkpoints, runs, values_of
 
 _NAMESPACE = UUID("b0a3a9a4-6f0e-4a57-9d5e-2f6b9b1f2f10")
 
@@ -56,5 +56,6 @@ async def delete_checkpoint(tx: Transaction, id_: str) -> None:
 
 
 async def delete_old_checkpoints(tx: Transaction, before: datetime) -> int:
-    """Delete what no step has written to since `before`, and return how many that were."""
-    return await tx.change(delete(checkpoints).where(checkpoints.c.updated_at < before))
+    """Delete what no step has written to since `before`, unless its run may need it; return how many that were."""
+    needed = exists().where(runs.c.id == checkpoints.c.run_id, runs.c.is_cleared.is_(False))
+    return await tx.change(delete(checkpoints).where(checkpoints.c.updated_at < before, ~needed))

@@ -401,9 +401,29 @@ async def existing(tx: Transaction, run_ids: Sequence[str]) -> set[str]:
 
 async def uncleared(tx: Transaction, before: datetime, *, most: int) -> list[RunRow]:
     """Return runs that were over before an instant, whose files and checkpoints are still there, the oldest first."""
-    over = and_(runs.c.is_cleared.is_(False), runs.c.finished_at < before, runs.c.parent_id.is_(None))
-    found = await tx.execute(select(runs).where(over).order_by(runs.c.finished_at).limit(most))
+    old = and_(runs.c.is_cleared.is_(False), _was_over(before))
+    found = await tx.execute(select(runs).where(old).order_by(runs.c.finished_at).limit(most))
     return [RunRow(**row._mapping) for row in found]
+
+
+async def begun_and_uncleared(tx: Transaction, before: datetime) -> list[tuple[str, str]]:
+    """Return the runs that began before an instant whose files and checkpoints may be needed still, by project."""
+    old = and_(runs.c.is_cleared.is_(False), runs.c.parent_id.is_(None), runs.c.created_at < before)
+    return [(row.project_id, row.id) for row in await tx.execute(select(runs.c.project_id, runs.c.id).where(old))]
+
+
+def _was_over(before: datetime) -> ColumnElement[bool]:
+    """Return whether a run that no other started was over before an instant, with all that it started.
+
+    What it waits for is over when it is. So what matters is what it started to go its own way, in however deep a run.
+    """
+    on_its_own = and_(runs.c.parent_id.is_not(None), runs.c.parent_step.is_(None))
+    unfinished = select(runs.c.parent_id.label("id")).where(on_its_own, runs.c.finished_at.is_(None))
+    recent = select(runs.c.parent_id).where(on_its_own, runs.c.finished_at >= before)
+    around = unfinished.cte("around", recursive=True)
+    further = select(runs.c.parent_id).join(around, runs.c.id == around.c.id).where(runs.c.parent_id.is_not(None))
+    outlived = select(around.union(recent, further).c.id)
+    return and_(runs.c.finished_at < before, runs.c.parent_id.is_(None), runs.c.id.not_in(outlived))
 
 
 async def mark_cleared(tx: Transaction, run_ids: Sequence[str]) -> None:
@@ -416,7 +436,7 @@ async def delete_finished(tx: Transaction, before: datetime, *, most: int) -> in
 
     Returns how many were deleted, without those that they started.
     """
-    old = and_(runs.c.is_cleared.is_(True), runs.c.finished_at < before, runs.c.parent_id.is_(None))
+    old = and_(runs.c.is_cleared.is_(True), _was_over(before))
     found = list((await tx.execute(select(runs.c.id).where(old).order_by(runs.c.finished_at).limit(most))).scalars())
     generation = found
     while generation:

@@ -337,8 +337,12 @@ runs = Table(
     Index(None, "workflow_id", "created_at"),
     Index(None, "parent_id", "parent_step", "item_index"),
     Index(None, "worker_id"),
-    Index(None, "is_cleared", "finished_at"),
 )
+
+_OUTERMOST = runs.c.parent_id.is_(None)
+_ON_ITS_OWN = runs.c.parent_id.is_not(None) & runs.c.parent_step.is_(None)
+Index(None, runs.c.is_cleared, runs.c.finished_at, sqlite_where=_OUTERMOST, postgresql_where=_OUTERMOST)
+Index(None, runs.c.finished_at, sqlite_where=_ON_ITS_OWN, postgresql_where=_ON_ITS_OWN)
 
 tested_drafts = Table(
     "tested_drafts",

@@ -12,9 +12,11 @@ import pytest
 from sqlalchemy import func, select
 from tests.integrations.workflows.crew import Crew
 
+from landbridge.app import worker_of
 from landbridge.errors import NotFound
-from landbridge.store.runs import SUCCEEDED
+from landbridge.store.runs import SUCCEEDED, WAITING
 from landbridge.store.tables import run_steps, runs
+from landbridge.workflows.jail import Jail
 from landbridge.workflows.retention import Retention
 
 DAY = timedelta(days=1)
@@ -45,6 +47,13 @@ def retention(crew: Crew, days: int = 90) -> Retention:
 
 def kept_files(crew: Crew) -> int:
     return sum(file.is_file() for file in (crew.place.settings.data_dir / "files").rglob("*"))
+
+
+async def clean(crew: Crew) -> None:
+    """Do what a worker does now and then about what is no longer needed."""
+    async with Jail() as jail:
+        await worker_of(crew.place.house, jail).clean()
+    await retention(crew).clear()
 
 
 async def number_of(crew: Crew, table: Any) -> int:  # Any: a table
@@ -123,17 +132,89 @@ async def test_large_values_are_deleted_with_their_run_and_what_no_row_refers_to
     assert (kept_files(crew), await number_of(crew, runs)) == (0, 0)
 
 
+LATER = """
+name: Save a file after a while
+trigger: {type: request}
+steps:
+  - {id: wait, type: delay, value: "{{ trigger.request.body.days }}", unit: DAYS}
+  - id: save
+    type: action
+    action: save_file
+    input: {name: late.txt, file: "{{ trigger.request.body.file }}"}
+"""
+
+TELL = """
+name: Have a file saved, without waiting for it
+trigger: {type: request}
+steps:
+  - {id: fetch, type: action, action: get_file, input: {fileId: "{{ trigger.request.body.id }}"}}
+  - {id: tell, type: runWorkflow, wait: false, workflow: OTHER,
+     input: {file: "{{ steps.fetch.result.content }}", days: 100}}
+"""
+
+
+async def test_files_of_a_run_that_waits_stay_however_long_that_takes(crew: Crew) -> None:
+    item = (await crew.person.upload("a.txt", b"kept")).json["output"]
+    fetch_and_wait = FETCH_AND_SAVE + "  - {id: wait, type: delay, value: 300, unit: DAYS}"
+    deployed = await crew.deploy(fetch_and_wait)
+    run = await crew.start(deployed, {"request": {"body": {"id": item["id"]}}})
+    await crew.until(lambda: _waits(crew, run.id, "delay"))
+
+    crew.place.clock.jump(200 * DAY)
+    await clean(crew)
+    assert kept_files(crew) == 1
+
+    crew.place.clock.jump(101 * DAY)
+    await crew.ended(run.id)
+    await clean(crew)
+    assert kept_files(crew) == 1  # for a day, as those of any run that is over
+
+    crew.place.clock.jump(DAY)
+    await clean(crew)
+    assert kept_files(crew) == 0
+
+
+async def test_what_a_run_started_and_does_not_wait_for_keeps_its_files_and_its_history(crew: Crew) -> None:
+    item = (await crew.person.upload("a.txt", b"kept")).json["output"]
+    other = await crew.deploy(LATER)
+    deployed = await crew.deploy(TELL.replace("OTHER", other.workflow.id))
+    run = await crew.ended((await crew.start(deployed, {"request": {"body": {"id": item["id"]}}})).id)
+    told = f"{run.id}:tell:0"
+    await crew.until(lambda: _waits(crew, told, "delay"))
+
+    crew.place.clock.jump(99 * DAY)
+    await clean(crew)
+    assert kept_files(crew) == 1
+    assert (await crew.row(run.id)).state == SUCCEEDED
+
+    crew.place.clock.jump(2 * DAY)
+    ended = await crew.ended(told)
+    assert (ended.state, ended.error) == (SUCCEEDED, None)
+    await clean(crew)
+    assert kept_files(crew) == 1
+
+    crew.place.clock.jump(DAY)
+    await clean(crew)
+    assert kept_files(crew) == 0
+    assert (await crew.row(told)).state == SUCCEEDED
+
+    crew.place.clock.jump(89 * DAY)
+    await clean(crew)
+    assert await number_of(crew, runs) == 0
+
+
+async def _waits(crew: Crew, run_id: str, why: str) -> bool:
+    row = await crew.row(run_id)
+    return row.state == WAITING and row.waits_for == why
+
+
 async def test_what_is_not_over_is_kept_however_long_it_takes(crew: Crew) -> None:
     run = await crew.start(
         await crew.deploy(
             "{name: Wait, trigger: {type: request}, steps: [{id: wait, type: delay, value: 300, unit: DAYS}]}"
         )
     )
-
-    async def waits() -> bool:
-        return (await crew.row(run.id)).waits_for == "delay"
-
-    await crew.until(waits)
+    await crew.until(lambda: _waits(crew, run.id, "delay"))
     crew.place.clock.jump(200 * DAY)
     await retention(crew, 7).clear()
     assert (await crew.row(run.id)).waits_for == "delay"

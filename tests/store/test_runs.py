@@ -9,7 +9,7 @@ from tests.clock import START
 from tests.store import rows
 from tests.store.conftest import Opener
 
-from landbridge.store import checkpoints, runs
+from landbridge.store import checkpoints, history, runs
 from landbridge.store.database import Database
 from landbridge.store.projects import ProjectRow, insert_project
 from landbridge.store.runs import CANCELLED, HELD, QUEUED, RUNNING, SUCCEEDED, WAITING, Limits, RunRow
@@ -317,6 +317,20 @@ async def test_a_run_is_cleared_and_deleted_when_all_that_it_started_is_over_for
         assert await runs.delete_finished(tx, START, most=9) == 1
 
     assert await rows.count(database, "runs") == 4
+
+
+async def test_large_values_of_a_run_are_those_of_all_that_it_started_too(
+    database: Database, project: ProjectRow
+) -> None:
+    parent = rows.run(project)
+    (entry,) = _entries(project, parent, [SUCCEEDED], id="short")
+    stranger = rows.run(project)
+    await _put(database, parent, entry, stranger)
+    async with database.begin() as tx:
+        for run in (parent, entry, stranger):
+            await history.put_steps(tx, [rows.step(run, whole_output=f"of {run.id}"), rows.step(run, step="small")])
+
+        assert set(await history.large_values(tx, parent.id)) == {f"of {parent.id}", "of short"}
 
 
 async def test_checkpoints_stay_for_as_long_as_their_run_may_need_them(database: Database, project: ProjectRow) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import and_, func, or_, select
 
 from landbridge.store.database import Transaction
-from landbridge.store.runs import WAITING, RunRow
+from landbridge.store.runs import WAITING, RunRow, family
 from landbridge.store.tables import run_steps, runs, values_of
 
 
@@ -75,9 +75,9 @@ async def step_of(tx: Transaction, run_id: str, step: str) -> StepRow | None:
 
 async def large_values(tx: Transaction, run_id: str) -> list[str]:
     """Return the ids of the files that hold values of a run, and of all that it started."""
-    family = or_(run_steps.c.run_id == run_id, run_steps.c.run_id.startswith(f"{run_id}:", autoescape=True))
+    of_family = run_steps.c.run_id.in_(family(runs.c.id == run_id))
     whole = (run_steps.c.whole_input, run_steps.c.whole_output)
-    found = await tx.execute(select(*whole).where(family, or_(*(column.is_not(None) for column in whole))))
+    found = await tx.execute(select(*whole).where(of_family, or_(*(column.is_not(None) for column in whole))))
     return [id_ for row in found for id_ in row if id_]
 
 

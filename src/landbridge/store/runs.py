@@ -315,7 +315,7 @@ async def give_up_items(tx: Transaction, parent_id: str, step: str, now: datetim
     Returns how many have ended by that, without what they waited for. What they started to go its own way goes on.
     """
     items = and_(runs.c.parent_id == parent_id, runs.c.parent_step == step)
-    unfinished = await _end_early(tx, _family(items, runs.c.parent_step.is_not(None)), now)
+    unfinished = await _end_early(tx, family(items, runs.c.parent_step.is_not(None)), now)
     return sum(row.parent_id == parent_id and row.state != RUNNING for row in unfinished)
 
 
@@ -346,33 +346,33 @@ async def _cancel(tx: Transaction, run_id: str, now: datetime) -> bool:
         return False
     if row.parent_id:
         await lock(tx, row.parent_id)
-    unfinished = await _end_early(tx, _family(runs.c.id == run_id), now)
+    unfinished = await _end_early(tx, family(runs.c.id == run_id), now)
     state = next((one.state for one in unfinished if one.id == run_id), None)
     if state in (HELD, *DUE) and row.parent_id and row.parent_step:
         await end_item(tx, row.parent_id, row.parent_step, now, had_begun=state != HELD)
     return bool(unfinished)
 
 
-def _family(heads: ColumnElement[bool], *links: ColumnElement[bool]) -> Any:  # Any: a select of ids
+def family(heads: ColumnElement[bool], *links: ColumnElement[bool]) -> Any:  # Any: a select of ids
     """Return the query for some runs and all that they started, however deep, as far as `links` holds for that."""
-    family = select(runs.c.id).where(heads).cte("family", recursive=True)
-    started = select(runs.c.id).join(family, runs.c.parent_id == family.c.id).where(*links)
-    return select(family.union_all(started).c.id)
+    found = select(runs.c.id).where(heads).cte("family", recursive=True)
+    started = select(runs.c.id).join(found, runs.c.parent_id == found.c.id).where(*links)
+    return select(found.union_all(started).c.id)
 
 
-async def _end_early(tx: Transaction, family: Any, now: datetime) -> Sequence[Any]:  # Any: a select of ids, and rows
+async def _end_early(tx: Transaction, members: Any, now: datetime) -> Sequence[Any]:  # Any: a select of ids, and rows
     """End those of a family that wait, and have workers end the others before their next step.
 
     Returns the id, the parent and the state of each that was not over. They are locked in the order in which the ends
     of legs lock: a parent before its children.
     """
-    unfinished = select(runs.c.id, runs.c.parent_id, runs.c.state).where(runs.c.id.in_(family))
+    unfinished = select(runs.c.id, runs.c.parent_id, runs.c.state).where(runs.c.id.in_(members))
     unfinished = unfinished.where(runs.c.state.not_in(OVER)).order_by(runs.c.depth, runs.c.id).with_for_update()
     found = (await tx.execute(unfinished)).all()
-    idle = update(runs).where(runs.c.id.in_(family), runs.c.state.in_((HELD, *DUE)))
+    idle = update(runs).where(runs.c.id.in_(members), runs.c.state.in_((HELD, *DUE)))
     over = {"state": CANCELLED, "due_at": None, "waits_for": None, "is_cancelling": False, "finished_at": now}
     await tx.execute(idle.values(over))
-    busy = update(runs).where(runs.c.id.in_(family), runs.c.state == RUNNING)
+    busy = update(runs).where(runs.c.id.in_(members), runs.c.state == RUNNING)
     await tx.execute(busy.values(is_cancelling=True))
     return found
 

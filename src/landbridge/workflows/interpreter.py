@@ -98,6 +98,7 @@ class Child:
     state: str
     output: JsonValue
     error: Json | None
+    tasks: int = 0
 
 
 class Journal(Protocol):
@@ -244,6 +245,7 @@ class Walk:
             if items:
                 self._branch(step, items, {"items": len(items)}, concurrency=step.concurrency)
         results = await self.children(step.id) if kept else []
+        self.tasks += sum(child.tasks for child in results)
         failed = next((child for child in results if child.state != runs.SUCCEEDED), None)
         if failed and step.on_item_error == "fail":
             at = next((index for index, child in enumerate(results) if child.error), results.index(failed))
@@ -271,6 +273,7 @@ class Walk:
         if not step.wait:
             return Gave({})
         *_, child = await self.children(step.id)
+        self.tasks += child.tasks
         if child.state == runs.SUCCEEDED:
             return Gave({"result": child.output})
         if child.state == runs.CANCELLED:

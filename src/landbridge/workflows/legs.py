@@ -235,7 +235,8 @@ class Legs:
     async def _children(self, row: RunRow, step: str) -> list[Child]:
         async with self._database.read() as tx:
             rows = await store.children(tx, row.id, step)
-        return [Child(child.state, self._sealing.open(child, child.sealed_output), child.error) for child in rows]
+        opened = self._sealing.open
+        return [Child(child.state, opened(child, child.sealed_output), child.error, child.tasks) for child in rows]
 
     async def _respond(self, row: RunRow, step: ResponseStep, answer: JsonValue) -> None:
         async with self._database.begin() as tx:

@@ -147,7 +147,7 @@ async def test_the_task_history_tells_executions_as_paragon_does(crew: Crew) -> 
     await crew.ended(run.id)
 
     shown = await crew.shown(f"{EXECUTIONS}/{run.id}")
-    assert shown.items() >= {"id": run.id, "userId": crew.person.id, "status": "FAILED", "taskCount": 1}.items()
+    assert shown.items() >= {"id": run.id, "userId": crew.person.id, "status": "FAILED", "taskCount": 4}.items()
     assert shown["workflowId"] == deployed.workflow.id
     assert shown["runDuration"] >= 3_600_000
     assert [(step["stepId"], step["type"], step["status"]) for step in shown["stepExecutions"]] == [
@@ -233,6 +233,31 @@ async def test_the_task_history_finds_executions_by_their_status(crew: Crew) -> 
     assert (await crew.operate("GET", f"{EXECUTIONS}?status=Waiting")).status == 400
     await crew.place.house.runs.cancel(crew.project, run.id)
     assert [await found(f"status={status}") for status in statuses] == [0, 0, 0, 0, 0, 0, 1]
+
+
+async def test_the_task_history_finds_the_executions_of_a_workflow(crew: Crew) -> None:
+    wanted, other = await crew.deploy(NOTHING), await crew.deploy(NOTHING)
+    run, _ = await crew.start(wanted), await crew.start(other)
+
+    page = await crew.shown(f"{EXECUTIONS}?workflowId={wanted.workflow.id}")
+
+    assert ([one["id"] for one in page["workflowExecutions"]], page["total"]) == ([run.id], 1)
+
+
+async def test_tasks_of_whatever_a_run_waits_for_count_among_its_own(crew: Crew) -> None:
+    other = await crew.deploy(MANY_KINDS)
+    outer = await crew.deploy(
+        "{name: Twice, trigger: {type: request}, steps: [{id: twice, type: fanOut, over: [1, 0], onItemError: collect, "
+        f"steps: [{{id: ask, type: runWorkflow, workflow: {other.workflow.id}, "
+        "input: {day: Sunday, by: '{{ item }}'}}]}]}"
+    )
+    run = await crew.start(outer)
+    await crew.until(lambda: _is_in(crew, f"{run.id}:twice:1:ask:0", WAITING, "delay"))
+    await crew.until(lambda: _is_in(crew, f"{run.id}:twice:0:ask:0", WAITING, "delay"))
+    crew.place.clock.jump(crew.hour)
+    await crew.ended(run.id)
+
+    assert (await crew.shown(f"{EXECUTIONS}/{run.id}"))["taskCount"] == 4 + 3
 
 
 async def test_the_task_history_replays_an_execution(crew: Crew) -> None:

@@ -1,7 +1,8 @@
 """Workflows against the engine alone: as many journaled steps, as durable a journal, the same provider, in turns.
 
-A request starts a workflow of an action, a condition, a request and a response, sixteen at a time; and a fan-out runs
-a thousand entries. The provider is a file that nginx serves from memory.
+A request starts a workflow of an action, a condition, a request and a response, sixteen at a time; a fan-out runs a
+thousand entries; and what a step more takes is told by workflows that differ in nothing else. The provider is a file
+that nginx serves from memory.
 """
 
 import asyncio
@@ -14,6 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy import Engine
+from tests.bench import raw_engine
 from tests.bench.bench import Bench, Pairs, in_turns
 from tests.bench.load import burst
 from tests.bench.processes import children, standing_still
@@ -35,6 +38,7 @@ from tests.ground.postgres import PostgresServer, running_postgres
 
 from landbridge import app
 from landbridge.settings import Settings
+from landbridge.store.journal import Journal
 from landbridge.workflows.definition import Workflow
 
 ANSWER = """
@@ -61,8 +65,16 @@ steps:
     result: "{{ index }}"
   - {id: answer, type: response, body: {count: "{{ steps.each.results[-1] }}"}}
 """
+IN_A_ROW = """
+name: Ask in a row
+trigger: {type: request}
+steps:
+@steps@
+  - {id: answer, type: response, body: {}}
+"""
 
 _AT_ONCE = 16
+_FEW, _MANY = 1, 21
 
 
 def measure(bench: Bench) -> None:
@@ -85,9 +97,12 @@ class Sides:
     """Landbridge with its workflows, and the engine alone."""
 
     raw: str
+    database: str
     headers: dict[str, str]
     answer: str
     fan_out: str
+    few: str
+    many: str
     our_processes: Sequence[int]
     raw_processes: Sequence[int]
 
@@ -105,12 +120,12 @@ class Sides:
 
 
 def _measure_on(bench: Bench, folder: Path, provider: Server, databases: tuple[str, str] | None) -> None:
-    name = "PostgreSQL" if databases else "SQLite"
     with _sides(folder, provider, databases) as sides:
         _asked(sides.answer, sides.headers, {})  # the first run loads the engine
-        _measure_many(bench, folder, sides, name)
-        _measure_one(bench, folder, sides, name)
-        _measure_fan_out(bench, sides, name)
+        _measure_many(bench, folder, sides)
+        _measure_one(bench, folder, sides)
+        _measure_step(bench, folder, sides)
+        _measure_fan_out(bench, sides)
 
 
 @contextlib.contextmanager
@@ -123,7 +138,7 @@ def _sides(folder: Path, provider: Server, databases: tuple[str, str] | None) ->
         asyncio.run(_migrated(settings))
     settings = settings.model_copy(update={"runs_per_connection": _AT_ONCE})
     seat = asyncio.run(connect_someone(settings))
-    answer, fan_out = asyncio.run(_deployed(settings, seat, provider.url))
+    ids = asyncio.run(_deployed(settings, seat, provider.url))
     port = free_port()
     command = (sys.executable, "-m", "tests.bench.raw_engine", port, provider.url + VERSION + LISTING, journal)
     (folder / "raw").mkdir()
@@ -131,14 +146,28 @@ def _sides(folder: Path, provider: Server, databases: tuple[str, str] | None) ->
         await_port(port, raw)
         base = f"{ours.url}/projects/{seat.project_id}/sdk/triggers"
         headers = seat.headers | {"Content-Type": "application/json"}
-        yield Sides(
-            raw=f"http://127.0.0.1:{port}/",
-            headers=headers,
-            answer=f"{base}/{answer}",
-            fan_out=f"{base}/{fan_out}",
-            our_processes=(ours.pid, *children(ours.pid)),
-            raw_processes=(raw.pid,),
-        )
+        database = _as_durable(Journal(settings).engine, raw_engine.engine(journal))
+        urls = (f"{base}/{id_}" for id_ in ids)
+        our_processes = (ours.pid, *children(ours.pid))
+        yield Sides(f"http://127.0.0.1:{port}/", database, headers, *urls, our_processes, (raw.pid,))
+
+
+def _as_durable(ours: Engine, raw: Engine) -> str:
+    """Return which database the two journals are in, and how durable that makes what they hold."""
+    if (mode := _durability(ours)) != _durability(raw):
+        raise RuntimeError(f"The journals are not equally durable: ours is in {mode}, the engine's {_durability(raw)}.")
+    return mode
+
+
+def _durability(engine: Engine) -> str:
+    is_sqlite = engine.dialect.name == "sqlite"
+    asked = ("PRAGMA journal_mode", "PRAGMA synchronous") if is_sqlite else ("SHOW fsync", "SHOW synchronous_commit")
+    with engine.connect() as connection:
+        first, second = (connection.exec_driver_sql(question).scalar_one() for question in asked)
+    engine.dispose()
+    if is_sqlite:
+        return f"SQLite ({first.upper()}, {('OFF', 'NORMAL', 'FULL', 'EXTRA')[second]})"
+    return f"PostgreSQL (fsync {first}, synchronous_commit {second})"
 
 
 async def _migrated(settings: Settings) -> None:
@@ -148,7 +177,7 @@ async def _migrated(settings: Settings) -> None:
 async def _deployed(settings: Settings, seat: Seat, provider: str) -> list[str]:
     async with app.assemble(settings) as house:
         ids = []
-        for text in (ANSWER, FAN_OUT):
+        for text in (ANSWER, FAN_OUT, _in_a_row(_FEW), _in_a_row(_MANY)):
             definition = Workflow.from_yaml(text.replace("@url@", provider + VERSION + LISTING))
             row = await house.deployments.create(seat.project_id, definition)
             await house.deployments.set(seat.project_id, row.id, is_default_enabled=True)
@@ -157,7 +186,12 @@ async def _deployed(settings: Settings, seat: Seat, provider: str) -> list[str]:
         return ids
 
 
-def _measure_many(bench: Bench, folder: Path, sides: Sides, database: str) -> None:
+def _in_a_row(count: int) -> str:
+    steps = (f'  - {{id: ask_{number}, type: request, url: "@url@"}}' for number in range(count))
+    return IN_A_ROW.replace("@steps@", "\n".join(steps))
+
+
+def _measure_many(bench: Bench, folder: Path, sides: Sides) -> None:
     script = _post(folder / "post.lua", {})
 
     def rate(url: str, headers: dict[str, str]) -> float:
@@ -165,21 +199,38 @@ def _measure_many(bench: Bench, folder: Path, sides: Sides, database: str) -> No
 
     rate(sides.answer, sides.headers), rate(sides.raw, {})
     pairs = sides.in_turns(bench.pairs, lambda: rate(sides.answer, sides.headers), lambda: rate(sides.raw, {}))
-    _record(bench, f"runs of two journaled steps, {_AT_ONCE} at once, {database}", "runs/s", pairs, 0.6)
+    _record(bench, f"runs of two journaled steps, {_AT_ONCE} at once, {sides.database}", "runs/s", pairs, 0.6)
 
 
-def _measure_one(bench: Bench, folder: Path, sides: Sides, database: str) -> None:
-    script = folder / "post.lua"
+def _measure_one(bench: Bench, folder: Path, sides: Sides) -> None:
+    def ours() -> float:
+        return _median(bench, folder, sides.answer, sides.headers)
 
-    def median(url: str, headers: dict[str, str]) -> float:
-        return burst(url, headers, connections=1, seconds=bench.seconds / 2, post=script).median_ms
-
-    pairs = sides.in_turns(bench.pairs, lambda: median(sides.answer, sides.headers), lambda: median(sides.raw, {}))
-    name = f"median of one such run at a time, {database}"
+    pairs = sides.in_turns(bench.pairs, ours, lambda: _median(bench, folder, sides.raw, {}))
+    name = f"median of one such run at a time, {sides.database}"
     bench.records.record(name, pairs.value, "ms", reference=pairs.reference)
 
 
-def _measure_fan_out(bench: Bench, sides: Sides, database: str) -> None:
+def _measure_step(bench: Bench, folder: Path, sides: Sides) -> None:
+    """Record what a step more takes: the difference of two medians, by the steps that one of them has more."""
+
+    def more(few: str, many: str, headers: dict[str, str]) -> float:
+        fewer, all_ = (_median(bench, folder, url, headers) for url in (few, many))
+        return (all_ - fewer) / (_MANY - _FEW)
+
+    def raw() -> float:
+        return more(f"{sides.raw}in-a-row?{_FEW}", f"{sides.raw}in-a-row?{_MANY}", {})
+
+    pairs = sides.in_turns(bench.pairs, lambda: more(sides.few, sides.many, sides.headers), raw)
+    bench.records.record(f"journaled step more, {sides.database}", pairs.value, "ms", reference=pairs.reference)
+
+
+def _median(bench: Bench, folder: Path, url: str, headers: dict[str, str]) -> float:
+    """Return how long it takes while nothing else is done, in milliseconds."""
+    return burst(url, headers, connections=1, seconds=bench.seconds / 2, post=folder / "post.lua").median_ms
+
+
+def _measure_fan_out(bench: Bench, sides: Sides) -> None:
     count = 20 if bench.short else 1000
 
     def rate(url: str, headers: dict[str, str], body: object) -> float:
@@ -189,9 +240,9 @@ def _measure_fan_out(bench: Bench, sides: Sides, database: str) -> None:
     pairs = sides.in_turns(
         1 if bench.short else 3,
         lambda: rate(sides.fan_out, sides.headers, items),
-        lambda: rate(f"{sides.raw}?{count}", {}, {}),
+        lambda: rate(f"{sides.raw}fan-out?{count}", {}, {}),
     )
-    _record(bench, f"entries of a fan-out of {count:,}, {database}", "entries/s", pairs, 0.6)
+    _record(bench, f"entries of a fan-out of {count:,}, {sides.database}", "entries/s", pairs, 0.6)
 
 
 def _asked(url: str, headers: dict[str, str], body: object) -> float:

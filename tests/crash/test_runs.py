@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 from tests.integrations.landbridge import Place, Process
+from tests.integrations.peer import Asked, peer
 from tests.integrations.workflows.crew import Crew
 
+from landbridge.store import runs as store
 from landbridge.store.runs import SUCCEEDED
 from landbridge.workflows.agenda import DEAD_AFTER
 
@@ -28,6 +30,12 @@ steps:
     type: action
     action: create_folder
     input: {name: second, conflictBehavior: rename}
+"""
+
+TELL = """
+name: Tell somebody
+trigger: {type: request}
+steps: [{id: tell, type: request, method: POST, url: "%s/"}]
 """
 
 
@@ -81,6 +89,34 @@ async def test_a_worker_that_stops_and_comes_back_finds_that_its_runs_are_anothe
     names = await crew.names()
     assert len([name for name in names if name.startswith("first")]) == len(runs)
     assert len([name for name in names if name.startswith("second")]) == len(runs)
+
+
+async def test_runs_of_a_worker_that_is_killed_are_anothers_within_ten_seconds(crew: Crew, workers: Any) -> None:
+    asked, may_end = asyncio.Semaphore(0), asyncio.Event()
+
+    async def answer_another(one: Asked) -> None:
+        asked.release()
+        if len(stranger.asked) == 1:
+            await may_end.wait()
+        await one.answer(200, b"{}")
+
+    async with peer() as stranger:
+        stranger.script = answer_another
+        run = await crew.start(await crew.deploy(TELL % stranger.url))
+        worker = workers(crew.place)
+        await asked.acquire()
+        workers(crew.place)
+        await crew.until(lambda: _are_working(crew, 2))
+        worker.signal(signal.SIGKILL)
+        async with asyncio.timeout(10):
+            await asked.acquire()
+        assert (await crew.ended(run.id)).state == SUCCEEDED
+        may_end.set()
+
+
+async def _are_working(crew: Crew, number: int) -> bool:
+    async with crew.place.house.database.read() as tx:
+        return len(await store.all_workers(tx)) == number
 
 
 async def _has_begun(crew: Crew, run_id: str) -> bool:

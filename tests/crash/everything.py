@@ -52,6 +52,18 @@ steps:
     action: copy_item
     input: {itemId: "{{ steps.file.result.id }}", destinationId: "{{ steps.home.result.id }}", name: copy.txt,
             conflictBehavior: rename}
+  - id: put
+    type: action
+    action: onedrive_request
+    input: {method: PUT, path: "/me/drive/items/{{ steps.home.result.id }}:/put.txt:/content", body: put,
+            headers: {Content-Type: text/plain}}
+  - {id: through, type: request, method: PUT, auth: {type: connection},
+     url: "/me/drive/items/{{ steps.home.result.id }}:/through.txt:/content",
+     body: {type: raw, value: through, contentType: text/plain}}
+  - id: remove
+    type: action
+    action: onedrive_request
+    input: {method: DELETE, path: "/me/drive/items/{{ steps.put.result.body.id }}"}
   - id: limited
     type: action
     action: create_folder
@@ -102,6 +114,9 @@ steps:
     message: "{{ steps.rows.results }} {{ steps.ask.result }} {{ steps.chosen?.result }} {{ steps.never.error.code }}
       {{ steps.mend?.result }} {{ steps.copy.result.name }} {{ steps.look.result.count? }}"
 """
+
+CHANGED = {201, 202, 204}
+"""What Microsoft Graph answers to what made or removed something, which whoever repeats it must not do twice."""
 
 
 @dataclass
@@ -205,7 +220,7 @@ class Scene:
                 for path, item in drive.items()
                 if path.strip("/").startswith(name)
             },
-            changes=Counter(f"{call['operation']} {call['status']}" for call in calls if call["status"] in {201, 202}),
+            changes=Counter(f"{call['operation']} {call['status']}" for call in calls if call["status"] in CHANGED),
             large=await self._large(ended),
         )
 

@@ -147,9 +147,18 @@ def _sides(folder: Path, provider: Server, databases: tuple[str, str] | None) ->
         base = f"{ours.url}/projects/{seat.project_id}/sdk/triggers"
         headers = seat.headers | {"Content-Type": "application/json"}
         database = _as_durable(Journal(settings).engine, raw_engine.engine(journal))
-        urls = (f"{base}/{id_}" for id_ in ids)
-        our_processes = (ours.pid, *children(ours.pid))
-        yield Sides(f"http://127.0.0.1:{port}/", database, headers, *urls, our_processes, (raw.pid,))
+        answer, fan_out, few, many = (f"{base}/{id_}" for id_ in ids)
+        yield Sides(
+            raw=f"http://127.0.0.1:{port}/",
+            database=database,
+            headers=headers,
+            answer=answer,
+            fan_out=fan_out,
+            few=few,
+            many=many,
+            our_processes=(ours.pid, *children(ours.pid)),
+            raw_processes=(raw.pid,),
+        )
 
 
 def _as_durable(ours: Engine, raw: Engine) -> str:

@@ -207,6 +207,69 @@ async def test_an_upgrade_is_answered_in_http_and_ends_the_connection(server: Se
     assert b"connection: close\r\n" in come
 
 
+CHUNKED = b"POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("cut", [0, 1], ids=["together", "apart"])
+async def test_what_comes_behind_a_body_is_no_header(server: Server, cut: int) -> None:
+    heads: list[list[tuple[bytes, bytes]]] = []
+
+    async def noting(scope: Any, receive: Any, send: Any) -> None:
+        await server.echo(scope, receive, send)
+        heads.append(scope["headers"])
+
+    body = b"5\r\nhello\r\n0\r\nIf-Match: smuggled\r\nExpect: 100-continue\r\n\r\n"
+    async with server.serving(noting):
+        come = await server.talk(*([CHUNKED, body] if cut else [CHUNKED + body]), LAST)
+
+    assert come.count(b"HTTP/1.1 200 OK\r\n") == 2
+    assert [[name for name, _ in head] for head in heads] == [[b"host", b"transfer-encoding"], [b"host", b"connection"]]
+
+
+@pytest.mark.parametrize("is_answered", [False, True])
+@pytest.mark.parametrize(
+    ("begun", "more"),
+    [
+        (b"5\r\nhello\r\n0\r\n", b"A: b\r\n"),
+        (b"5\r\nhello\r\n0\r\nA: ", b"b"),
+        (b"5\r\nhello\r\n5;", b"a=b;"),
+    ],
+    ids=["trailers", "one trailer", "extension"],
+)
+async def test_what_is_neither_head_nor_body_has_an_end(
+    server: Server, begun: bytes, more: bytes, is_answered: bool
+) -> None:
+    async def at_once(_scope: Any, _receive: Any, send: Any) -> None:
+        await answer(send, b"no", status=404)
+
+    async with server.serving(at_once if is_answered else server.echo):
+        _, writer = await server.open()
+        writer.write(CHUNKED + begun)
+        sent = 0
+        with contextlib.suppress(ConnectionError):
+            while sent < 16 << 20:
+                writer.write(more * 10_000)
+                await writer.drain()
+                sent += len(more) * 10_000
+        writer.close()
+
+    assert sent < 16 << 20, "it was taken"
+    assert not server.asked
+
+
+async def test_a_head_behind_a_large_body_is_as_long_as_it_is(server: Server) -> None:
+    body = bytes(120_000)
+    async with server.serving(server.echo):
+        come = await server.talk(
+            b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 120000\r\n\r\n",
+            body + b"GET /last HTTP/1.1\r\nHost: x\r\nConn",
+            b"ection: close\r\n\r\n",
+        )
+
+    assert come.count(b"HTTP/1.1 200 OK\r\n") == 2
+    assert [path for _, path, _ in server.asked] == ["/a", "/last"]
+
+
 # Answers
 
 

@@ -28,7 +28,10 @@ from landbridge.web.heads import HEAD, Head
 log = logging.getLogger(__name__)
 
 LONGEST_HEAD = 64 << 10
-"""From so many bytes on a request's head is not read to its end; the gate's own limit is lower, and says more."""
+"""From so many bytes on a request's head is not read to its end; the gate's own limit is lower, and says more.
+
+What comes between pieces of a body and behind it (extensions of chunks, trailers) is held to the same.
+"""
 
 HEAD_WITHIN_SECONDS = 30
 """How long a caller may take for a request's head."""
@@ -60,7 +63,9 @@ class Wire(asyncio.Protocol):
         self._exchange: Exchange | None = None  # the one whose request came last
         self._waiting: deque[Exchange] = deque()
         self._is_in_head = False
-        self._head_size = 0
+        self._is_whole = True
+        self._unread: int | None = 0  # bytes since a head began or a piece of a body came; None where one just did
+        self._fields: Headers = []
         self._head = Head([])  # of the request that came last: most callers send the same headers again and again
         self._turn = turn_of(self.loop)
         self._ready = b""
@@ -94,13 +99,16 @@ class Wire(asyncio.Protocol):
         except httptools.HttpParserError:
             self._refuse("This is no HTTP request.")
             return
-        if not self._is_in_head:
+        if self._is_whole:
             return
-        self._head_size += len(data)
-        if self._head_size > LONGEST_HEAD:
-            self._refuse("The head of the request is too long.")
-        elif self._head_size == len(data):
-            self._expect_within(HEAD_WITHIN_SECONDS)
+        if self._unread is None:  # what else is in `data` came before it
+            self._unread = 0
+            if self._is_in_head:
+                self._expect_within(HEAD_WITHIN_SECONDS)
+            return
+        self._unread += len(data)
+        if self._unread > LONGEST_HEAD:
+            self._refuse("The head of the request is too long, or what comes with its body.")
 
     def pause_writing(self) -> None:
         """Wait before sending more."""
@@ -127,9 +135,9 @@ class Wire(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """Begin to read a request."""
         self._url = b""
-        self._fields: list[tuple[bytes, bytes]] = []
+        self._fields.clear()  # of what came behind a body, which is no header of anything
         self._expects_continue = False
-        self._is_in_head, self._head_size = True, 0
+        self._is_in_head, self._is_whole, self._unread = True, False, None
 
     def on_url(self, url: bytes) -> None:
         """Keep a piece of the address."""
@@ -146,8 +154,9 @@ class Wire(asyncio.Protocol):
         """Answer the request whose head is here, or let it wait for its turn."""
         self._is_in_head = False
         self._deadline = None
-        if self._fields != self._head.fields:
-            self._head = Head(self._fields)
+        fields, self._fields = self._fields, []
+        if fields != self._head.fields:
+            self._head = Head(fields)
         raw_path, query = _split(self._url)
         path = raw_path.decode("ascii")
         version = self._parser.get_http_version()
@@ -177,11 +186,13 @@ class Wire(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         """Keep a piece of a body."""
         assert self._exchange
+        self._unread = None
         self._exchange.take(body)
 
     def on_message_complete(self) -> None:
         """Tell who reads a body that it has ended."""
         assert self._exchange
+        self._is_whole = True
         self._exchange.take_end()
 
     # What an exchange and the server call.

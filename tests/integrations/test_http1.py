@@ -13,6 +13,7 @@ import pytest
 
 from landbridge import http1
 from landbridge.http1 import BrokenOff, Client, Host, Incoming, Malformed, Unreached, Unsendable
+from landbridge.http1 import client as client_module
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
 
@@ -381,16 +382,16 @@ async def test_who_reads_slowly_slows_the_sender_down(server: Server, form: byte
 
 
 async def test_silence_is_ended(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http1, "SILENT_SECONDS", 0.1)
-    monkeypatch.setattr(http1, "_LOOK_EVERY", 0.05)
+    monkeypatch.setattr(client_module, "SILENT_SECONDS", 0.1)
+    monkeypatch.setattr(client_module, "_LOOK_EVERY", 0.05)
     async with serving(server, server.answering(b"")) as client:
         with pytest.raises(TimeoutError):
             await ask(client, server)
 
 
 async def test_silence_in_the_midst_of_a_body_is_ended(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http1, "SILENT_SECONDS", 0.1)
-    monkeypatch.setattr(http1, "_LOOK_EVERY", 0.05)
+    monkeypatch.setattr(client_module, "SILENT_SECONDS", 0.1)
+    monkeypatch.setattr(client_module, "_LOOK_EVERY", 0.05)
     async with serving(server, server.answering(SHORT.removesuffix(b"lo"))) as client:
         answer = await ask(client, server)
         with pytest.raises(TimeoutError):
@@ -398,8 +399,8 @@ async def test_silence_in_the_midst_of_a_body_is_ended(server: Server, monkeypat
 
 
 async def test_a_connection_is_not_kept_for_ever(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http1, "KEPT_SECONDS", 0.05)
-    monkeypatch.setattr(http1, "_LOOK_EVERY", 0.02)
+    monkeypatch.setattr(client_module, "KEPT_SECONDS", 0.05)
+    monkeypatch.setattr(client_module, "_LOOK_EVERY", 0.02)
     left = asyncio.Event()
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

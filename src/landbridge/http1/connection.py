@@ -1,48 +1,20 @@
-"""HTTP/1.1 spoken to the world: connections that are kept, one exchange at a time on each, bodies streamed both ways.
-
-A general client spends most of a small request's time on what a proxy does not want: cookies, redirects, encodings,
-sessions, traces. This one writes what it is given and hands on what comes; parsing is `httptools`'. It raises kinds of
-`OSError`: those below, `TimeoutError`, `ssl.SSLError`; and `Unsendable`.
-"""
+"""One connection: an exchange at a time, whose answer is handed on as it comes."""
 
 import asyncio
 import contextlib
-import socket
 import ssl
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from functools import lru_cache
-from typing import NamedTuple, NewType, cast
+from collections.abc import AsyncIterator
+from typing import Protocol, cast
 
-import aiohappyeyeballs
 import httptools
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from landbridge.turn import turn_of
+from landbridge.http1.requests import Body, Host
+from landbridge.turn import Turn
 
-Body = bytes | AsyncIterator[bytes] | None
-
-CONNECT_SECONDS = 10
-SILENT_SECONDS = 300
-"""How long a provider may say nothing, and take nothing, in the midst of an exchange."""
-
-KEPT_SECONDS = 60
-_MOST_KEPT = 256
-_LOOK_EVERY = 5.0
 _LARGEST_HEAD = 64 << 10
 _READ_AHEAD = 512 << 10
 _LARGE = 64 << 10
-_REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
-_EXPECT_BODY = frozenset({"POST", "PUT", "PATCH"})
-_CONTROLS = bytes([*range(9), *range(10, 32), 127])
-
-
-class Unsendable(ValueError):
-    """What is to be sent cannot be written in HTTP."""
-
-
-class Unreached(ConnectionError):
-    """No connection could be made."""
 
 
 class Malformed(ConnectionError):
@@ -53,38 +25,21 @@ class BrokenOff(ConnectionError):
     """The other side hung up before the end."""
 
 
-class Host(NamedTuple):
-    """Whom a connection leads to."""
-
-    scheme: str
-    name: str
-    port: int
-
-
-Resolve = Callable[[str, int], Awaitable[list[tuple[int, str]]]]
-"""Returns the address family and address of each place that a name stands for."""
-
-
 Fields = list[tuple[bytes, bytes]]
 """Headers as they came, but for their names, which are in lower case."""
 
-Lines = NewType("Lines", bytes)
-"""Headers as they are sent, checked and written by `lines`."""
 
-NO_LINES = Lines(b"")
+class Pool(Protocol):
+    """Where connections are kept."""
 
+    loop: asyncio.AbstractEventLoop
+    turn: Turn
 
-def lines(headers: Iterable[tuple[str, str]]) -> Lines:
-    """Return headers as they are sent, or raise `Unsendable` for one that would be another header or request."""
-    written = [": ".join(header) for header in headers]
-    written.append("")
-    try:
-        text = "\r\n".join(written).encode("latin-1")
-    except UnicodeEncodeError:
-        raise Unsendable("A header holds letters that no header may hold.") from None
-    if len(text) - len(text.translate(None, _CONTROLS)) != 2 * len(written) - 2:  # the lines' ends, and no others
-        raise Unsendable("A header holds what no header may hold.")
-    return Lines(text)
+    def take_back(self, connection: "Connection") -> None:
+        """Keep a connection for the next exchange, unless this one was not ended properly."""
+
+    def forget(self, connection: "Connection") -> None:
+        """Note that a connection is lost."""
 
 
 class Incoming:
@@ -92,7 +47,7 @@ class Incoming:
 
     __slots__ = ("_connection", "_headers", "_is_closed", "fields", "named", "status")
 
-    def __init__(self, status: int, fields: Fields, named: dict[bytes, bytes], connection: "_Connection") -> None:
+    def __init__(self, status: int, fields: Fields, named: dict[bytes, bytes], connection: "Connection") -> None:
         self.status = status
         self.fields = fields
         self.named = named
@@ -123,153 +78,10 @@ class Incoming:
             self._connection.pool.take_back(self._connection)
 
 
-class Client:
-    """A pool of connections; one for each event loop."""
-
-    def __init__(self, resolve: Resolve) -> None:
-        self._resolve = resolve
-        self.loop = asyncio.get_running_loop()
-        self._tls = ssl.create_default_context()
-        self._kept: dict[Host, deque[_Connection]] = {}
-        self._all: set[_Connection] = set()
-        self.turn = turn_of(self.loop)
-        self._look = self.loop.call_later(_LOOK_EVERY, self._look_around)
-
-    async def close(self) -> None:
-        """Close every connection."""
-        self._look.cancel()
-        for connection in list(self._all):
-            connection.abort(BrokenOff("The pool was closed."))
-        await asyncio.sleep(0)  # in which the event loop closes them
-
-    async def send(
-        self,
-        method: str,
-        host: Host,
-        target: str,
-        headers: Mapping[str, str] | CIMultiDict[str],
-        body: Body,
-        more: Lines = NO_LINES,
-    ) -> Incoming:
-        """Send a request, and return its answer as soon as the answer's head is here. `more` are headers too.
-
-        A kept connection may turn out to have been closed by the other side; what can be repeated is then sent again on
-        a new one. What reading `body` raises comes through.
-        """
-        head, is_chunked = _head(method, host, target, headers, body, more)
-        connection = self._take(host)
-        if connection is not None:
-            try:
-                return await connection.exchange(method, head, body, is_chunked=is_chunked)
-            except BrokenOff:
-                if not connection.was_stale or method not in _REPEATABLE or isinstance(body, AsyncIterator):
-                    raise
-        connection = await self._connect(host)
-        return await connection.exchange(method, head, body, is_chunked=is_chunked)
-
-    def _take(self, host: Host) -> "_Connection | None":
-        kept = self._kept.get(host)
-        while kept:
-            connection = kept.pop()
-            if connection.is_idle:
-                return connection
-        return None
-
-    def take_back(self, connection: "_Connection") -> None:
-        """Keep a connection for the next exchange, unless this one was not ended properly."""
-        kept = self._kept.get(connection.host)
-        if kept is None:
-            kept = self._kept[connection.host] = deque()
-        if connection.is_idle and len(kept) < _MOST_KEPT:
-            connection.touch()
-            kept.append(connection)
-        else:
-            connection.abort(BrokenOff("The answer was not read to its end."))
-
-    def forget(self, connection: "_Connection") -> None:
-        """Note that a connection is lost."""
-        self._all.discard(connection)
-
-    async def _connect(self, host: Host) -> "_Connection":
-        try:
-            async with asyncio.timeout(CONNECT_SECONDS):
-                connection = await self._connected(host)
-        except (TimeoutError, ssl.SSLError):
-            raise
-        except OSError as error:
-            raise Unreached(f"No connection to {host.name} could be made.") from error
-        self._all.add(connection)
-        return connection
-
-    async def _connected(self, host: Host) -> "_Connection":
-        """Connect to one of the places that the resolver let through, and to nowhere else."""
-        places = [
-            (family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, host.port))
-            for family, address in await self._resolve(host.name, host.port)
-        ]
-        connected = await aiohappyeyeballs.start_connection(
-            places, happy_eyeballs_delay=0.25, interleave=1, loop=self.loop
-        )
-        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        is_tls = host.scheme == "https"
-        _, connection = await self.loop.create_connection(
-            lambda: _Connection(self, host),
-            sock=connected,
-            ssl=self._tls if is_tls else None,
-            server_hostname=host.name if is_tls else None,
-        )
-        return connection
-
-    def _look_around(self) -> None:
-        """Close what was kept for long, and end what was silent for long: one timer serves all connections."""
-        now = self.loop.time()
-        for host, kept in list(self._kept.items()):
-            while kept and not (kept[0].is_idle and kept[0].quiet_since > now - KEPT_SECONDS):
-                kept.popleft().abort(BrokenOff("The connection was kept long enough."))
-            if not kept:
-                del self._kept[host]
-        for connection in list(self._all):
-            if connection.waits and connection.quiet_since < now - SILENT_SECONDS:
-                connection.abort(TimeoutError(f"Nothing came for {SILENT_SECONDS} seconds."))
-        self._look = self.loop.call_later(_LOOK_EVERY, self._look_around)
-
-
-def _head(
-    method: str, host: Host, target: str, headers: Mapping[str, str] | CIMultiDict[str], body: Body, more: Lines
-) -> tuple[bytes, bool]:
-    """Return a request's head as it is sent, and whether its body is sent in chunks."""
-    if not _is_visible(target) or not (method.isascii() and method.isalpha()):
-        raise Unsendable("The request line holds what no request line may hold.")
-    if not isinstance(headers, CIMultiDict):
-        headers = CIMultiDict(headers)
-    first = f"{method} {target} HTTP/1.1\r\n"
-    if "host" not in headers:
-        first += f"Host: {_authority(host)}\r\n"
-    last = "\r\n"
-    has_length = "content-length" in headers
-    is_chunked = not has_length and body is not None and not isinstance(body, bytes)
-    if is_chunked:
-        last = "Transfer-Encoding: chunked\r\n\r\n"
-    elif not has_length and (body or method in _EXPECT_BODY):
-        last = f"Content-Length: {len(body) if isinstance(body, bytes) else 0}\r\n\r\n"
-    given = lines(headers.items()) if headers else NO_LINES
-    return b"".join((first.encode("ascii"), given, more, last.encode("ascii"))), is_chunked
-
-
-def _is_visible(text: str) -> bool:
-    return text.isascii() and text.isprintable() and " " not in text
-
-
-@lru_cache(maxsize=100)
-def _authority(host: Host) -> str:
-    name = f"[{host.name}]" if ":" in host.name else host.name
-    return name if host.port == {"http": 80, "https": 443}[host.scheme] else f"{name}:{host.port}"
-
-
-class _Connection(asyncio.Protocol):
+class Connection(asyncio.Protocol):
     """One connection, and the exchange that is under way on it."""
 
-    def __init__(self, pool: Client, host: Host) -> None:
+    def __init__(self, pool: Pool, host: Host) -> None:
         self.pool = pool
         self.host = host
         self._loop = pool.loop

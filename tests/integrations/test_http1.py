@@ -206,6 +206,56 @@ async def test_what_is_not_http_is_refused(server: Server, answer: bytes) -> Non
             await ask(client, server)
 
 
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("cut", [0, 1], ids=["together", "apart"])
+async def test_what_comes_behind_a_body_is_no_header(server: Server, cut: int) -> None:
+    behind = b"0\r\nETag: smuggled\r\n\r\n"
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await server.request(reader)
+        writer.write(CHUNKED + (b"" if cut else b"1\r\nx\r\n" + behind))
+        if cut:
+            await head_read.wait()
+            writer.write(b"1\r\nx\r\n" + behind)
+        await server.answering(SHORT)(reader, writer)
+
+    head_read = asyncio.Event()
+    async with serving(server, talk) as client:
+        answer = await ask(client, server)
+        head_read.set()
+        assert await read(answer) == b"x"
+        assert answer.fields == [(b"transfer-encoding", b"chunked")]
+        assert [name for name, _ in (await ask(client, server)).fields] == [b"content-length"]
+
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    ("begun", "more"),
+    [
+        (CHUNKED + b"1\r\nx\r\n0\r\n", b"A: b\r\n"),
+        (CHUNKED + b"1\r\nx\r\n0\r\nA: ", b"b"),
+        (CHUNKED + b"1\r\nx\r\n1;", b"a=b;"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    ],
+    ids=["trailers", "one trailer", "extension", "preliminary answers"],
+)
+async def test_what_is_neither_head_nor_body_has_an_end(server: Server, begun: bytes, more: bytes) -> None:
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await server.request(reader)
+        writer.write(begun)
+        for _ in range(100):
+            writer.write(more * 10_000)
+            await writer.drain()
+        await reader.read()
+
+    async with serving(server, endless) as client:
+        with pytest.raises(Malformed):
+            await read(await ask(client, server))
+
+
 @pytest.mark.parametrize("more", [SHORT, b"x"])
 async def test_an_answer_that_nobody_asked_for_never_answers_the_next_request(server: Server, more: bytes) -> None:
     async with serving(server, server.answering(SHORT + more), server.answering(SHORT)) as client:

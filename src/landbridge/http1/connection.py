@@ -12,7 +12,9 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from landbridge.http1.requests import Body, Host
 from landbridge.turn import Turn
 
-_LARGEST_HEAD = 64 << 10
+LONGEST_HEAD = 64 << 10
+"""How long an answer's head may be, with the preliminary ones before it; or what comes between and behind a body."""
+
 _READ_AHEAD = 512 << 10
 _LARGE = 64 << 10
 
@@ -96,6 +98,7 @@ class Connection(asyncio.Protocol):
         self._sending: asyncio.Task[None] | None = None
         self._request = b""
         self.was_stale = False
+        self._fields: Fields = []
         self._begin("GET")
         self._has_end = True
 
@@ -103,9 +106,9 @@ class Connection(asyncio.Protocol):
         self._method = method
         self._head: asyncio.Future[Incoming] | None = None
         self._more: asyncio.Future[None] | None = None
-        self._fields: Fields = []
+        self._fields.clear()  # of what came behind a body, which is no header of anything
         self._chunks: list[bytes] = []
-        self._head_size = 0
+        self._unread = 0  # bytes that came since the request or a piece of a body
         self._waiting_size = 0
         self._come = 0
         self._length: int | None = None
@@ -155,7 +158,7 @@ class Connection(asyncio.Protocol):
         try:
             return await self._head
         except BaseException as error:
-            self.was_stale = isinstance(error, BrokenOff) and was_used and not self._head_size
+            self.was_stale = isinstance(error, BrokenOff) and was_used and not self._unread
             self.abort(BrokenOff("The exchange was given up."))
             raise
 
@@ -231,15 +234,14 @@ class Connection(asyncio.Protocol):
         if self._has_end:
             self.abort(Malformed("An answer came that nobody asked for."))
             return
-        if not self._has_head:
-            self._head_size += len(data)
+        self._unread += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self.abort(Malformed("What came is not HTTP."))
             return
-        if not self._has_head and self._head_size > _LARGEST_HEAD:
-            self.abort(Malformed(f"The answer's head holds more than {_LARGEST_HEAD} bytes."))
+        if self._unread > LONGEST_HEAD:
+            self.abort(Malformed(f"More than {LONGEST_HEAD} bytes came that are no body."))
         elif self._has_head and not self._has_end and self._length is not None:
             self._missing = self._length - self._come  # from here on the parser would only copy
 
@@ -307,9 +309,10 @@ class Connection(asyncio.Protocol):
         """Hand on the head, unless it only says that another is to come."""
         status = self._parser.get_status_code()
         if 100 <= status < 200:
-            self._fields, self._head_size = [], 0
+            self._fields.clear()
             return
-        named = dict(reversed(self._fields))
+        fields, self._fields = self._fields, []
+        named = dict(reversed(fields))
         has_coding, length = b"transfer-encoding" in named, named.get(b"content-length", b"")
         self._has_head = True
         self._is_usable = self._parser.should_keep_alive()
@@ -319,10 +322,11 @@ class Connection(asyncio.Protocol):
             self._parser = httptools.HttpResponseParser(self)  # the old one would wait for a body
             self._end()
         if self._head is not None and not self._head.done():
-            self._head.set_result(Incoming(status, self._fields, named, self))
+            self._head.set_result(Incoming(status, fields, named, self))
 
     def on_body(self, body: bytes) -> None:
         """Keep a piece of the body."""
+        self._unread = 0
         self._come += len(body)
         self._add(body)
 

@@ -320,6 +320,21 @@ async def test_head_has_no_body_and_http_1_0_ends_with_its_answer(
     assert come.split(b"\r\n\r\n")[1].startswith(b"HTTP/1.1" if expected == 1 else b"/ ")
 
 
+async def test_an_answer_of_unknown_length_goes_to_http_1_0_as_it_is_and_ends_with_the_connection(
+    server: Server,
+) -> None:
+    async def unknown(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": b"hel", "more_body": True})
+        await send({"type": "http.response.body", "body": b"lo"})
+
+    async with server.serving(unknown):
+        head, _, body = (await server.talk(b"GET / HTTP/1.0\r\n\r\n")).partition(b"\r\n\r\n")
+
+    assert b"transfer-encoding" not in head
+    assert body == b"hello"
+
+
 @pytest.mark.parametrize("reads", [True, False])
 async def test_a_caller_who_asks_is_told_to_go_on_only_if_somebody_reads(server: Server, reads: bool) -> None:
     async def refusing(_scope: Any, _receive: Any, send: Any) -> None:

@@ -82,7 +82,7 @@ class Exchange:
         self._news: asyncio.Event | None = None  # made when somebody waits, as for few requests somebody does
         self._has_begun = False
         self._is_chunked = False
-        self._left = 0
+        self._left: int | None = 0  # None where no length was told
         self._unsent = b""
 
     @property
@@ -168,8 +168,10 @@ class Exchange:
         if b"content-length" in told:
             self._left = int(told[b"content-length"])
         elif self._scope["method"] != "HEAD" and status not in {204, 304}:
-            self._is_chunked = True
-            headers.append((b"transfer-encoding", b"chunked"))
+            self._left = None
+            if self._scope["http_version"] != "1.0":  # else it ends with the connection (RFC 9112 §6.1)
+                self._is_chunked = True
+                headers.append((b"transfer-encoding", b"chunked"))
         if b"connection" in told:  # nobody says anything there but that it closes
             self.keeps_alive = False
         elif not self.keeps_alive:
@@ -183,7 +185,7 @@ class Exchange:
             self._left, body = 0, b""
         elif self._is_chunked:
             body = _chunk(body, more)
-        else:
+        elif self._left is not None:
             self._left -= len(body)
             if self._left < 0:
                 raise RuntimeError("The answer's body is longer than was told.")

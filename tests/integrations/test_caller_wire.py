@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -474,6 +475,107 @@ async def test_a_long_answer_is_not_ended_by_the_timer(server: Server, monkeypat
     monkeypatch.setattr(wire, "HEAD_WITHIN_SECONDS", 0.1)
     async with server.serving(slow):
         assert (await server.talk(LAST)).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+HALF = b"PUT /a HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhal"
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "SILENT_SECONDS", 0.1)
+    async with server.serving(server.echo):
+        come = await server.talk(HALF)
+
+    assert come.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert server.gone.is_set()
+
+
+async def test_only_the_time_counts_in_which_somebody_waits_for_the_body(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rested = asyncio.Event()
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        assert (await receive())["body"] == b"hal"
+        await asyncio.sleep(0.3)
+        rested.set()
+        await server.echo(scope, receive, send)
+
+    monkeypatch.setattr(wire, "SILENT_SECONDS", 0.2)
+    async with server.serving(slow):
+        reader, writer = await server.open()
+        writer.write(HALF[:-3])
+        while not server.state.tasks:
+            await asyncio.sleep(0)
+        writer.write(HALF[-3:])
+        await rested.wait()
+        writer.write(b"lo")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 OK\r\n")
+        writer.close()
+
+
+async def test_a_body_that_nobody_wants_any_more_keeps_no_connection(server: Server) -> None:
+    async def at_once(_scope: Any, _receive: Any, send: Any) -> None:
+        await answer(send, b"no", status=404)
+
+    async def dribble(writer: asyncio.StreamWriter) -> None:
+        while True:
+            writer.write(b"x")
+            await asyncio.sleep(0.1)
+
+    async with server.serving(at_once, timeout_keep_alive=1):
+        reader, writer = await server.open()
+        writer.write(b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")
+        dribbling = asyncio.create_task(dribble(writer))
+        async with asyncio.timeout(20):
+            with contextlib.suppress(ConnectionError):
+                assert (await reader.read()).startswith(b"HTTP/1.1 404 Not Found\r\n")
+        dribbling.cancel()
+        writer.close()
+
+
+async def in_many_pieces(_scope: Any, _receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200})
+    for left in reversed(range(64)):
+        await send({"type": "http.response.body", "body": bytes(1 << 20), "more_body": left > 0})
+
+
+async def in_one_piece(_scope: Any, _receive: Any, send: Any) -> None:
+    await answer(send, bytes(16 << 20))
+
+
+@pytest.mark.parametrize("application", [in_many_pieces, in_one_piece])
+async def test_an_answer_that_nobody_takes_is_not_held_for_ever(
+    server: Server, monkeypatch: pytest.MonkeyPatch, application: Application
+) -> None:
+    monkeypatch.setattr(wire, "SILENT_SECONDS", 0.2)
+    async with server.serving(application):
+        _, writer = await server.open()
+        writer.transport.pause_reading()  # type: ignore[attr-defined]  # a transport that reads has it
+        writer.write(LAST)
+        async with asyncio.timeout(20):
+            while not server.state.tasks and not server.state.total_requests:
+                await asyncio.sleep(0)
+            while server.connections or server.state.tasks:
+                await asyncio.sleep(0)
+        writer.transport.abort()
+
+
+async def test_an_answer_that_is_taken_slowly_arrives(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def read_slowly(calling: socket.socket) -> int:
+        loop, read = asyncio.get_running_loop(), 0
+        while piece := await loop.sock_recv(calling, 256 << 10):
+            read += len(piece)
+            await asyncio.sleep(0.01)
+        return read
+
+    monkeypatch.setattr(wire, "SILENT_SECONDS", 0.2)
+    async with server.serving(in_one_piece):
+        with socket.socket() as calling:
+            calling.setblocking(False)
+            calling.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 128 << 10)
+            await asyncio.get_running_loop().sock_connect(calling, ("127.0.0.1", server.port))
+            await asyncio.get_running_loop().sock_sendall(calling, LAST)
+            assert await read_slowly(calling) > 16 << 20
 
 
 async def test_who_ends_the_server_waits_for_answers_and_not_for_the_idle(server: Server) -> None:

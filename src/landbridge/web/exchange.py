@@ -28,6 +28,12 @@ class Wire(Protocol):
     def next(self) -> None:
         """Go on to the next request, now that one is answered."""
 
+    def await_body(self) -> None:
+        """Have the caller send on, and soon."""
+
+    def await_nothing(self) -> None:
+        """Let the caller be silent: it is not their turn."""
+
     def write(self, data: bytes) -> None:
         """Send something now."""
 
@@ -90,6 +96,11 @@ class Exchange:
         """Whether what is wrong with what came last may be said now: in the place of this answer, or behind it."""
         return self.is_over or (self._more and not self._has_begun)
 
+    @property
+    def lacks_body(self) -> bool:
+        """Whether the request has not come to its end, and is not answered either."""
+        return self._more and not self.is_over
+
     async def run(self, application: Any) -> None:  # Any: an ASGI application
         """Let the application answer. What it leaves unfinished ends with the connection, to be taken for no whole."""
         try:
@@ -127,6 +138,8 @@ class Exchange:
         self._has_news = True
         if self._news:
             self._news.set()
+            if not self.is_over:
+                self._wire.await_nothing()
 
     async def receive(self) -> dict[str, Any]:  # Any: an ASGI message
         """Return what came of the body, or that the caller is gone or answered."""
@@ -134,7 +147,10 @@ class Exchange:
             self._wire.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._expects_continue = False
         if not self._has_news and not self._is_gone and not self.is_over:
-            self._wire.flow.resume_reading()
+            if self._more:
+                self._wire.await_body()
+            else:
+                self._wire.flow.resume_reading()
             self._news = self._news or asyncio.Event()
             await self._news.wait()
             self._news.clear()

@@ -2,8 +2,8 @@
 
 It stands in the place of Uvicorn's protocol, whose parser (httptools), server and settings it uses. Of what Uvicorn
 does for a small answer it keeps half: an answer's headers are looked at once instead of four times, its head leaves
-with the first piece of its body, and a connection has one timer instead of one for each request. And it waits
-for no request's head for ever, or to any length, as Uvicorn would (RFC 9112 §2.2 and RFC 6585 §5 leave that to us).
+with the first piece of its body, and a connection has one timer instead of one for each request. And it waits for no
+caller for ever, nor takes heads of any length, as Uvicorn would (RFC 9112 §2.2 and RFC 6585 §5 leave that to us).
 """
 
 import asyncio
@@ -33,6 +33,9 @@ What comes between pieces of a body and behind it (extensions of chunks, trailer
 HEAD_WITHIN_SECONDS = 30
 """How long a caller may take for a request's head."""
 
+SILENT_SECONDS = 60
+"""How long a caller may send nothing of a body that somebody waits for, and take nothing of an answer."""
+
 
 class Wire(asyncio.Protocol):
     """A caller's connection. Requests that come before their turn (pipelining) wait for it."""
@@ -61,7 +64,9 @@ class Wire(asyncio.Protocol):
         self._head = Head([])  # of the request that came last: most callers send the same headers again and again
         self._turn = turn_of(self.loop)
         self._ready = b""
-        self._deadline: float | None = None
+        self._deadline: float | None = None  # until when the caller may be silent
+        self._take_by: float | None = None  # and until when take nothing
+        self._untaken = 0
         self._timer: asyncio.TimerHandle | None = None
 
     # What the event loop calls.
@@ -105,16 +110,18 @@ class Wire(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Wait before sending more."""
         self.flow.pause_writing()
+        self._await_taking()
 
     def resume_writing(self) -> None:
         """Send on."""
+        self._take_by = None
         self.flow.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell who answers a caller that the caller is gone."""
         self.state.connections.discard(self)
         self._ready = b""
-        self._deadline = None
+        self._deadline = self._take_by = None
         if self._timer:
             self._timer.cancel()
         for exchange in (self._exchange, *self._waiting):
@@ -200,6 +207,15 @@ class Wire(asyncio.Protocol):
         elif not self._is_in_head:
             self._expect_within(self._idle_seconds)
 
+    def await_body(self) -> None:
+        """Have the caller send on, and soon."""
+        self.flow.resume_reading()
+        self._expect_within(SILENT_SECONDS)
+
+    def await_nothing(self) -> None:
+        """Let the caller be silent: it is not their turn."""
+        self._deadline = None
+
     def write(self, data: bytes) -> None:
         """Send something now."""
         self._flush()
@@ -215,6 +231,7 @@ class Wire(asyncio.Protocol):
         """Hang up, once all is sent."""
         self._flush()
         self.transport.close()
+        self._await_taking()
 
     def _flush(self) -> None:
         if self._ready:
@@ -249,22 +266,37 @@ class Wire(asyncio.Protocol):
 
     def _expect_within(self, seconds: float) -> None:
         self._deadline = self.loop.time() + seconds
-        if self._timer is None or self._timer.when() > self._deadline:
-            self._set_timer(self._deadline)
+        self._look_at(self._deadline)
 
-    def _set_timer(self, when: float) -> None:
-        if self._timer:
-            self._timer.cancel()
-        self._timer = self.loop.call_at(when, self._look)
+    def _await_taking(self) -> None:
+        self._untaken = self.transport.get_write_buffer_size()
+        if self._untaken:
+            self._take_by = self.loop.time() + SILENT_SECONDS
+            self._look_at(self._take_by)
+
+    def _look_at(self, when: float) -> None:
+        if self._timer is None or self._timer.when() > when:
+            if self._timer:
+                self._timer.cancel()
+            self._timer = self.loop.call_at(when, self._look)
 
     def _look(self) -> None:
         self._timer = None
-        if self._deadline is None:
-            return
-        if self._deadline > self.loop.time():
-            self._set_timer(self._deadline)
-        elif self._is_in_head:
-            self._refuse("The head of the request is too long in coming.")
+        now = self.loop.time()
+        if self._take_by is not None and self._take_by <= now:
+            if self._untaken <= self.transport.get_write_buffer_size():
+                self.transport.abort()
+                return
+            self._await_taking()
+        if self._deadline is not None and self._deadline <= now:
+            self._deadline = None
+            self._end_silence()
+        for when in filter(None, (self._deadline, self._take_by)):
+            self._look_at(when)
+
+    def _end_silence(self) -> None:
+        if self._is_in_head or (self._exchange and self._exchange.lacks_body):
+            self._refuse("The rest of the request is too long in coming.")
         else:
             self.close()
 

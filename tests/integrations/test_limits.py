@@ -30,6 +30,7 @@ async def request(landbridge: Place, method: str, path: str, token: str = "", bo
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_a_body_that_would_be_read_whole_is_not_read_past_its_limit(landbridge: Place) -> None:
     person, size = await landbridge.person(), 64 * MOST_BODY_BYTES
+    _, key = await landbridge.house.projects.create_api_key("ours", None)
     read = 0
 
     async def pieces() -> AsyncIterator[bytes]:
@@ -38,11 +39,33 @@ async def test_a_body_that_would_be_read_whole_is_not_read_past_its_limit(landbr
             read += 1 << 16
             yield b" " * (1 << 16)
 
-    for path, token in (("/api/v1/projects", ""), (f"/projects/{person.project}/sdk/credentials", person.token)):
+    for path, token in (("/api/v1/projects", key), (f"/projects/{person.project}/sdk/credentials", person.token)):
         answer = await request(landbridge, "POST", path, token, pieces())
 
         assert (answer.status, answer.code) == (413, "too_large")
         assert read < size / 2
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    "request_line",
+    [
+        "POST /api/v1/projects",
+        "PATCH /api/v1/projects/{0}",
+        "PATCH /api/v1/projects/{0}/integrations/onedrive",
+        "PATCH /projects/{0}/sdk/me",
+        "POST /projects/{0}/actions",
+        "POST /projects/{0}/mcp",
+    ],
+)
+async def test_nobody_waits_for_the_body_of_a_stranger(landbridge: Place, request_line: str) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", landbridge.settings.port)
+    head = "{} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n"
+    writer.write(head.format(request_line.format(await landbridge.project())).encode())
+
+    async with asyncio.timeout(20):
+        assert await reader.readline() == b"HTTP/1.1 401 Unauthorized\r\n"
+    writer.close()
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -7,11 +7,11 @@ a key without a project manages all.
 from datetime import timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends
 
 from landbridge.access import Operator, Reach
 from landbridge.web import executions, flows
-from landbridge.web.forms import operator_of
+from landbridge.web.forms import for_operators, operator_of
 from landbridge.web.rooms import Rooms
 from landbridge.web.shapes import (
     ApiKeyIn,
@@ -33,12 +33,9 @@ from landbridge.web.shapes import (
 def router(rooms: Rooms) -> APIRouter:
     """Return the routes of the management API."""
 
-    async def operator(request: Request) -> Operator:
-        return await operator_of(rooms, request)
-
-    routes = APIRouter(prefix="/api/v1", dependencies=[Depends(operator)])
-    _add_project_routes(routes, rooms, operator)
-    _add_key_routes(routes, rooms, operator)
+    routes = APIRouter(prefix="/api/v1", route_class=for_operators(rooms))
+    _add_project_routes(routes, rooms)
+    _add_key_routes(routes, rooms)
     _add_integration_routes(routes, rooms)
     _add_user_routes(routes, rooms)
     flows.add_routes(routes, rooms)
@@ -46,14 +43,14 @@ def router(rooms: Rooms) -> APIRouter:
     return routes
 
 
-def _add_project_routes(routes: APIRouter, rooms: Rooms, operator: object) -> None:
+def _add_project_routes(routes: APIRouter, rooms: Rooms) -> None:
     @routes.get("/projects", tags=["projects"])
-    async def list_projects(who: Annotated[Operator, Depends(operator)]) -> list[ProjectOut]:
+    async def list_projects(who: Annotated[Operator, Depends(operator_of)]) -> list[ProjectOut]:
         """The projects that this key may manage."""
         return [ProjectOut.of(row) for row in await rooms.projects.all() if who.project_id in {None, row.id}]
 
     @routes.post("/projects", status_code=201, tags=["projects"])
-    async def create_project(given: ProjectIn, who: Annotated[Operator, Depends(operator)]) -> ProjectOut:
+    async def create_project(given: ProjectIn, who: Annotated[Operator, Depends(operator_of)]) -> ProjectOut:
         """Create a project."""
         who.must_manage_all()
         return ProjectOut.of(await rooms.projects.create(given.name, given.allowed_origins))
@@ -71,13 +68,13 @@ def _add_project_routes(routes: APIRouter, rooms: Rooms, operator: object) -> No
         )
 
     @routes.delete("/projects/{project_id}", status_code=204, tags=["projects"])
-    async def delete_project(project_id: str, who: Annotated[Operator, Depends(operator)]) -> None:
+    async def delete_project(project_id: str, who: Annotated[Operator, Depends(operator_of)]) -> None:
         """Delete a project with its keys, connections and tokens, for good."""
         who.must_manage_all()
         await rooms.projects.delete(project_id)
 
 
-def _add_key_routes(routes: APIRouter, rooms: Rooms, operator: object) -> None:
+def _add_key_routes(routes: APIRouter, rooms: Rooms) -> None:
     @routes.get("/projects/{project_id}/signing-keys", tags=["keys"])
     async def list_signing_keys(project_id: str) -> list[SigningKeyOut]:
         """A project's signing keys, revoked ones too."""
@@ -97,20 +94,20 @@ def _add_key_routes(routes: APIRouter, rooms: Rooms, operator: object) -> None:
         await rooms.projects.revoke_signing_key(project_id, key_id)
 
     @routes.get("/api-keys", tags=["keys"])
-    async def list_api_keys(who: Annotated[Operator, Depends(operator)]) -> list[ApiKeyOut]:
+    async def list_api_keys(who: Annotated[Operator, Depends(operator_of)]) -> list[ApiKeyOut]:
         """Every API key, without its text."""
         who.must_manage_all()
         return [ApiKeyOut.of(row) for row in await rooms.projects.api_keys()]
 
     @routes.post("/api-keys", status_code=201, tags=["keys"])
-    async def create_api_key(given: ApiKeyIn, who: Annotated[Operator, Depends(operator)]) -> ApiKeyOut:
+    async def create_api_key(given: ApiKeyIn, who: Annotated[Operator, Depends(operator_of)]) -> ApiKeyOut:
         """Create an API key."""
         who.must_manage_all()
         row, key = await rooms.projects.create_api_key(given.name, given.project_id)
         return ApiKeyOut.of(row, key)
 
     @routes.delete("/api-keys/{key_id}", status_code=204, tags=["keys"])
-    async def revoke_api_key(key_id: str, who: Annotated[Operator, Depends(operator)]) -> None:
+    async def revoke_api_key(key_id: str, who: Annotated[Operator, Depends(operator_of)]) -> None:
         """End an API key at once."""
         who.must_manage_all()
         await rooms.projects.revoke_api_key(key_id)

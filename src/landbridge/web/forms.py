@@ -2,10 +2,13 @@
 
 import json
 import re
+from collections.abc import Callable, Coroutine
 from typing import Any
 from urllib.parse import urlsplit
 
+from fastapi.routing import APIRoute
 from starlette.requests import Request
+from starlette.responses import Response
 
 from landbridge.access import Caller, Operator, bearer
 from landbridge.errors import InvalidRequest
@@ -23,12 +26,33 @@ async def caller_of(rooms: Rooms, request: Request, *, for_tools: bool = False) 
     return await rooms.access.user(request.path_params["project_id"], token, for_tools=for_tools)
 
 
-async def operator_of(rooms: Rooms, request: Request) -> Operator:
-    """Return the operator that calls; one of another project may not manage the one that the path names."""
-    found = await rooms.access.operator(bearer(request.headers.get("authorization")))
-    if project_id := request.path_params.get("project_id"):
-        found.must_manage(project_id)
-    return found
+def for_operators(rooms: Rooms) -> type[APIRoute]:
+    """Return the kind of route that reads nothing of a body before it knows its operator, whom `operator_of` tells.
+
+    The framework's own dependencies are called when it has read the body already, and so would wait for a stranger's.
+    An operator of another project may not manage the one that the path names.
+    """
+
+    class ForOperators(APIRoute):
+        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+            handle = super().get_route_handler()
+
+            async def handle_for_operator(request: Request) -> Response:
+                found = await rooms.access.operator(bearer(request.headers.get("authorization")))
+                if project_id := request.path_params.get("project_id"):
+                    found.must_manage(project_id)
+                request.state.operator = found
+                return await handle(request)
+
+            return handle_for_operator
+
+    return ForOperators
+
+
+async def operator_of(request: Request) -> Operator:
+    """Return the operator that calls a route that is for operators."""
+    operator: Operator = request.state.operator
+    return operator
 
 
 async def json_object(request: Request) -> dict[str, Any]:

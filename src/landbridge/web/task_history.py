@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from pydantic import AfterValidator
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -19,7 +19,7 @@ from landbridge.errors import NotFound
 from landbridge.store import history, runs
 from landbridge.store.history import Filter, StepRow
 from landbridge.store.runs import RunRow
-from landbridge.web.forms import operator_of
+from landbridge.web.forms import for_operators
 from landbridge.web.rooms import Rooms
 from landbridge.workflows.branching import RUN_WORKFLOW
 from landbridge.workflows.history import is_cut
@@ -61,12 +61,8 @@ When = Annotated[datetime | None, AfterValidator(lambda given: given and _aware(
 
 def router(rooms: Rooms) -> APIRouter:
     """Return the routes, for operators."""
-
-    async def operator(request: Request) -> None:
-        await operator_of(rooms, request)
-
     base = "/projects/{project_id}/task-history/workflow-executions"
-    routes = APIRouter(prefix=base, dependencies=[Depends(operator)], include_in_schema=False)
+    routes = APIRouter(prefix=base, route_class=for_operators(rooms), include_in_schema=False)
     _add_list(routes, rooms)
     _add_single(routes, rooms)
     return routes

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import resource
 import socket
 from collections.abc import Callable
 from datetime import timedelta
@@ -15,12 +16,14 @@ from landbridge.settings import Settings
 from landbridge.supervisor import Supervisor
 from landbridge.web import site
 from landbridge.web.rooms import Rooms
-from landbridge.web.wire import Wire
+from landbridge.web.wire import Callers, Wire
 from landbridge.worker import every
 
 USE_NOTED_EVERY = timedelta(minutes=1)
 _GRACE_SECONDS = 20
-_MOST_CONNECTIONS = 4000
+_MOST_CALLERS = 4000
+_OTHER_FILES = 200
+"""How many files may be open beside callers' connections and providers': databases, contents, what listens."""
 
 
 def serve(settings: Settings, worker_command: list[str], announce: Callable[[Settings], None]) -> None:
@@ -93,6 +96,10 @@ def rooms_of(house: House) -> Rooms:
 class _Server(uvicorn.Server):
     """Uvicorn, with the signals left to us, so that the rooms are closed after it."""
 
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.server_state = Callers()
+
     def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]  # the same to callers
         """Leave the signals alone."""
         return contextlib.nullcontext()
@@ -115,10 +122,27 @@ def _uvicorn_config(application: object, settings: Settings) -> uvicorn.Config:
         server_header=False,
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=list(settings.trusted_proxies),
-        limit_concurrency=_MOST_CONNECTIONS,
+        limit_concurrency=_room_for_callers(),
         timeout_keep_alive=65,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
+
+
+def _room_for_callers() -> int:
+    """Return how many callers may be connected at once, each with a connection to a provider beside its own.
+
+    Where this process may open fewer files than so many need, it asks for more; a system may let none ask.
+    """
+    wanted = 2 * _MOST_CALLERS + _OTHER_FILES
+    allowed = wanted
+    with contextlib.suppress(OSError, ValueError):
+        allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if allowed == resource.RLIM_INFINITY or allowed >= wanted:
+            return _MOST_CALLERS
+        more = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (more, most))
+        allowed = more
+    return (allowed - _OTHER_FILES) // 2
 
 
 def _listen(settings: Settings) -> socket.socket:

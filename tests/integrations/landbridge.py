@@ -29,6 +29,7 @@ from landbridge.app import House
 from landbridge.server import _uvicorn_config, rooms_of
 from landbridge.settings import Settings
 from landbridge.web import site
+from landbridge.web.wire import Callers
 
 PATIENCE = 30.0
 """Seconds after which something that a test waits for will not happen any more."""
@@ -153,6 +154,7 @@ class _Server(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
+        self.server_state = Callers()
         self.leaving = asyncio.Event()
 
     def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]  # as app's own

@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 from uvicorn import Config
-from uvicorn.server import ServerState
 
 from landbridge.web import wire
-from landbridge.web.wire import Wire
+from landbridge.web.wire import Callers, Wire
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]  # Any: ASGI's dicts and callables are open
 
@@ -22,7 +21,7 @@ class Server:
     """A server of the connection's kind, and what its application saw."""
 
     def __init__(self) -> None:
-        self.state = ServerState()
+        self.state = Callers()
         self.asked: list[tuple[str, str, bytes]] = []
         self.gone = asyncio.Event()
         self.port = 0
@@ -609,3 +608,18 @@ async def test_more_than_there_is_room_for_are_told_so(server: Server) -> None:
 
     assert come.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
     assert b"connection: close\r\n" in come
+
+
+async def test_those_who_come_on_top_are_not_kept_and_the_log_says_why_once(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with server.serving(server.echo, limit_concurrency=2):
+        writers = [(await server.open())[1] for _ in range(2)]
+        while len(server.connections) < 2:
+            await asyncio.sleep(0)
+        come = [await server.talk() for _ in range(3)]
+        for writer in writers:
+            writer.close()
+
+    assert [answer.split(b"\r\n")[0] for answer in come] == [b"HTTP/1.1 503 Service Unavailable"] * 3
+    assert [record.message for record in caplog.records] == ["There is no room for more than 2 callers."]

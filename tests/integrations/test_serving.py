@@ -1,10 +1,12 @@
 """What a server refuses to do: go on deaf, replace a lost key ring, show itself to strange pages."""
 
 import asyncio
+import resource
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.integrations.landbridge import serve
 
 from landbridge import app, server
 from landbridge.errors import Misconfigured
@@ -49,6 +51,38 @@ async def test_only_what_lies_in_a_project_may_be_read_by_pages_of_other_origins
 
         assert "access-control-allow-origin" not in await _headers(site_, "/metrics")
         assert "access-control-allow-origin" in await _headers(site_, f"/projects/{project.id}/sdk/me")
+
+
+def test_a_server_opens_as_many_files_as_it_may_need(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
+    process = serve(Settings(data_dir=tmp_path))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    try:
+        process.ready()
+        assert resource.prlimit(process.pid, resource.RLIMIT_NOFILE)[0] >= min(8000, hard)
+    finally:
+        process.close()
+
+
+@pytest.mark.parametrize(("files", "callers"), [(1024, 412), (65536, 4000), (resource.RLIM_INFINITY, 4000)])
+def test_there_is_room_for_as_many_callers_as_there_may_be_files(
+    monkeypatch: pytest.MonkeyPatch, files: int, callers: int
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _kind: (files, files))
+
+    assert server._room_for_callers() == callers
+
+
+def test_where_no_process_may_ask_for_its_limits_there_is_room_for_the_usual_number(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_kind: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(resource, "getrlimit", refuse)
+
+    assert server._room_for_callers() == 4000
 
 
 async def _headers(site_: Gate, path: str) -> set[str]:

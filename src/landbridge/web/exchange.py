@@ -21,9 +21,12 @@ _CONTROLS = bytes([*range(9), *range(10, 32), 127])
 class Wire(Protocol):
     """The connection that an exchange is on."""
 
-    state: ServerState
     transport: asyncio.Transport
     flow: FlowControl
+
+    @property
+    def state(self) -> ServerState:
+        """Who is connected, and what is under way."""
 
     def next(self) -> None:
         """Go on to the next request, now that one is answered."""

@@ -7,6 +7,7 @@ caller for ever, nor takes heads of any length, as Uvicorn would (RFC 9112 §2.2
 """
 
 import asyncio
+import logging
 import math
 from collections import deque
 from typing import Any, cast
@@ -24,6 +25,8 @@ from landbridge.web.answers import Headers, error_answer
 from landbridge.web.exchange import Exchange, head_of
 from landbridge.web.heads import HEAD, Head
 
+log = logging.getLogger(__name__)
+
 LONGEST_HEAD = 64 << 10
 """From so many bytes on a request's head is not read to its end; the gate's own limit is lower, and says more.
 
@@ -37,13 +40,30 @@ SILENT_SECONDS = 60
 """How long a caller may send nothing of a body that somebody waits for, and take nothing of an answer."""
 
 
+_TOLD_EVERY_SECONDS = 60
+
+
+class Callers(ServerState):
+    """Who is connected to a server."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told_at = -math.inf
+
+    def tell_full(self, most: float, now: float) -> None:
+        """Say now and then, for the operator, that callers are refused for want of room."""
+        if now >= self._told_at + _TOLD_EVERY_SECONDS:
+            self._told_at = now
+            log.warning("There is no room for more than %d callers.", most)
+
+
 class Wire(asyncio.Protocol):
     """A caller's connection. Requests that come before their turn (pipelining) wait for it."""
 
     def __init__(
         self,
         config: Config,
-        server_state: ServerState,
+        server_state: Callers,
         app_state: dict[str, Any],  # Any: as Uvicorn calls it; our application keeps nothing there
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
@@ -85,6 +105,10 @@ class Wire(asyncio.Protocol):
         }
         self.state.connections.add(self)  # type: ignore[arg-type]  # Uvicorn only calls our `shutdown`
         self._expect_within(HEAD_WITHIN_SECONDS)
+        if len(self.state.connections) > self._most:  # those with a request are told so in more words
+            self.state.tell_full(self._most, self.loop.time())
+            self.write(head_of(503, [(b"content-length", b"0"), (b"connection", b"close")]))
+            self.close()
 
     def data_received(self, data: bytes) -> None:
         """Take what the caller sent."""
@@ -247,6 +271,8 @@ class Wire(asyncio.Protocol):
 
     def _begin(self, exchange: Exchange) -> None:
         is_full = max(len(self.state.connections), len(self.state.tasks)) >= self._most
+        if is_full:
+            self.state.tell_full(self._most, self.loop.time())
         application = service_unavailable if is_full else self._application
         exchange.task = self.loop.create_task(exchange.run(application))
         self.state.tasks.add(exchange.task)

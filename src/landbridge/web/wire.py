@@ -292,19 +292,20 @@ class Wire(asyncio.Protocol):
 
     def _expect_within(self, seconds: float) -> None:
         self._deadline = self.loop.time() + seconds
-        self._look_at(self._deadline)
+        if self._timer is None or self._timer.when() > self._deadline:
+            self._set_timer(self._deadline)
 
     def _await_taking(self) -> None:
         self._untaken = self.transport.get_write_buffer_size()
         if self._untaken:
             self._take_by = self.loop.time() + SILENT_SECONDS
-            self._look_at(self._take_by)
+            if self._timer is None or self._timer.when() > self._take_by:
+                self._set_timer(self._take_by)
 
-    def _look_at(self, when: float) -> None:
-        if self._timer is None or self._timer.when() > when:
-            if self._timer:
-                self._timer.cancel()
-            self._timer = self.loop.call_at(when, self._look)
+    def _set_timer(self, when: float) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._timer = self.loop.call_at(when, self._look)
 
     def _look(self) -> None:
         self._timer = None
@@ -317,8 +318,9 @@ class Wire(asyncio.Protocol):
         if self._deadline is not None and self._deadline <= now:
             self._deadline = None
             self._end_silence()
-        for when in filter(None, (self._deadline, self._take_by)):
-            self._look_at(when)
+        ends = [when for when in (self._deadline, self._take_by) if when is not None]
+        if ends:
+            self._set_timer(min(ends))
 
     def _end_silence(self) -> None:
         if self._is_in_head or (self._exchange and self._exchange.lacks_body):

@@ -472,6 +472,37 @@ async def test_a_small_body_is_repeated_to_the_byte_after_a_401(landbridge: Plac
     assert len(set(tokens)) == 2
 
 
+@ONE_DATABASE
+async def test_a_kept_connection_goes_on_with_the_renewed_token(landbridge: Place, person: Person, graph: Peer) -> None:
+    revoked: list[str | None] = []
+
+    async def refuse_revoked(asked: Asked) -> None:
+        await asked.read()
+        await asked.answer(401 if asked.header("Authorization") in revoked else 200)
+
+    async def put(writer: asyncio.StreamWriter, reader: asyncio.StreamReader) -> bytes:
+        writer.write(head + data)
+        answered = await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(int(answered.lower().partition(b"content-length: ")[2].split()[0]))
+        return answered.split()[1]
+
+    graph.script = refuse_revoked
+    landbridge.clock.jump(timedelta(minutes=5))
+    data = os.urandom(100_000)
+    address = f"PUT /projects/{person.project}/sdk/proxy/onedrive/x HTTP/1.1\r\nHost: x"
+    head = f"{address}\r\nAuthorization: Bearer {person.token}\r\nContent-Length: {len(data)}\r\n\r\n".encode()
+    kept = [await asyncio.open_connection("127.0.0.1", landbridge.settings.port) for _ in range(2)]
+    before = [await put(writer, reader) for reader, writer in kept]
+    revoked.append(graph.last.header("Authorization"))
+
+    after = [await put(writer, reader) for reader, writer in kept + kept]
+
+    for _, writer in kept:
+        writer.close()
+    assert before == [b"200", b"200"]
+    assert after == [b"503", b"200", b"200", b"200"]
+
+
 async def test_what_a_renewed_token_is_redirected_to_sees_the_renewed_token(
     landbridge: Place, person: Person, graph: Peer
 ) -> None:

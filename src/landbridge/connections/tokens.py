@@ -387,5 +387,5 @@ class Tokens:
 
     async def _reread(self, row: ConnectionRow) -> Opened:
         scope = f"connection:{row.id}"
-        self._opened.forget(scope)
+        self._database.announce(scope)  # and not only `_opened`: callers' connections keep what they led to
         return await self._opened.read(scope, lambda: self._open(row.project_id, row.id))

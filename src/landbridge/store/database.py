@@ -155,7 +155,7 @@ class Database:
                 yield transaction
                 await transaction._write_revisions()
         for scope in transaction.scopes:
-            self._announce(scope)
+            self.announce(scope)
 
     @contextlib.asynccontextmanager
     async def read(self) -> AsyncIterator[Transaction]:
@@ -217,7 +217,7 @@ class Database:
             rows = (await tx.execute(news)).all()
         for row in rows:
             self._seen = row.seq
-            self._announce(row.scope)
+            self.announce(row.scope)
 
     async def skip_old_news(self) -> None:
         """Start listening from now: a process that has cached nothing has nothing to forget."""
@@ -229,7 +229,8 @@ class Database:
         async with self.begin() as tx:
             return await tx.change(delete(revisions).where(revisions.c.at < self.clock.now() - _NEWS_KEPT))
 
-    def _announce(self, scope: str) -> None:
+    def announce(self, scope: str) -> None:
+        """Have this process, and no other, forget what it keeps under a scope, since it has learnt better."""
         self.news += 1
         for forget in self._listeners:
             forget(scope)

@@ -12,6 +12,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 from tests.integrations.conftest import Server
 from tests.integrations.landbridge import Place, eventually, run
 from tests.integrations.microsoft import Microsoft
@@ -424,6 +425,41 @@ async def test_the_worker_leaves_an_account_alone_that_is_neither_used_nor_old(
 
     assert await landbridge.house.tokens.renew_due() == 0
     assert await microsoft.refreshes() == 0
+
+
+@ONE_DATABASE
+async def test_tokens_that_nobody_can_refresh_hold_up_no_others(landbridge: Place) -> None:
+    database, tokens = landbridge.house.database, landbridge.house.tokens
+    broken, broken_id = await landbridge.connected()
+    whole, whole_id = await landbridge.connected()
+    async with database.begin() as tx:
+        await store.update_connection(tx, await stored(landbridge, broken, broken_id), sealed_tokens=b"not ours")
+    landbridge.clock.jump(timedelta(days=1))
+    async with database.begin() as tx:
+        now = landbridge.clock.now()
+        await store.update_connection(tx, await stored(landbridge, whole, whole_id), expires_at=now, used_at=now)
+        await store.update_connection(tx, await stored(landbridge, broken, broken_id), used_at=now)
+
+    with capture_logs() as told:
+        refreshed = [await tokens.renew_due(at_most=1) for _ in range(3)]
+
+    assert refreshed == [0, 1, 0]
+    assert [(line["log_level"], line["connection"]) for line in told] == [("error", broken_id)]
+
+
+@ONE_DATABASE
+async def test_a_switched_off_integration_holds_up_no_others(landbridge: Place) -> None:
+    off, off_id = await landbridge.connected()
+    on, on_id = await landbridge.connected()
+    landbridge.clock.jump(timedelta(days=1))
+    async with landbridge.house.database.begin() as tx:
+        now = landbridge.clock.now()
+        await store.update_connection(tx, await stored(landbridge, off, off_id), used_at=now)
+        await store.update_connection(tx, await stored(landbridge, on, on_id), used_at=now, expires_at=now)
+    await landbridge.house.projects.set_integration(off.project, "onedrive", is_active=False)
+
+    assert await landbridge.house.tokens.renew_due(at_most=1) == 1
+    assert await comes_to_version(landbridge, on, on_id, 2)
 
 
 @contextlib.asynccontextmanager

@@ -11,7 +11,7 @@ from tests.store import rows
 from tests.store.conftest import Opener
 
 from landbridge.errors import Conflict
-from landbridge.store import connections
+from landbridge.store import connections, projects
 from landbridge.store.connections import ConnectionRow
 from landbridge.store.database import Database
 from landbridge.store.projects import ProjectRow
@@ -215,6 +215,9 @@ async def test_connections_in_use_come_before_idle_ones_when_tokens_are_refreshe
         times = {"used_at": START - used, "expires_at": START + ends, "refreshed_at": START - refreshed}
         await _add(database, project, external_id=name, **times, **changes)
 
+    async with database.begin() as tx:
+        await projects.put_integration(tx, rows.integration(project, type="onedrive", is_active=True))
+        await projects.put_integration(tx, rows.integration(project, type="switched-off", is_active=False))
     soon, minute = timedelta(minutes=5), timedelta(minutes=1)
     await add("ends soon and in use", used=minute, ends=soon, refreshed=hour)
     await add("ends sooner and in use", used=minute, ends=minute, refreshed=hour)
@@ -223,6 +226,8 @@ async def test_connections_in_use_come_before_idle_ones_when_tokens_are_refreshe
     await add("idle for a month", used=40 * day, ends=-39 * day, refreshed=40 * day)
     await add("idle and resting", used=40 * day, ends=-39 * day, refreshed=40 * day, refresh_retry_at=START + minute)
     await add("rested", used=minute, ends=2 * minute, refreshed=hour, refresh_retry_at=START)
+    await add("switched off", used=minute, ends=minute, refreshed=40 * day, integration="switched-off")
+    await add("never set up", used=minute, ends=minute, refreshed=40 * day, integration="never-set-up")
     await add("must reconnect", used=minute, ends=minute, refreshed=40 * day, status="invalid")
 
     async def due(limit: int) -> list[str | None]:
@@ -240,6 +245,22 @@ async def test_connections_in_use_come_before_idle_ones_when_tokens_are_refreshe
     all_due = ["ends sooner and in use", "rested", "ends soon and in use", "idle for a month"]
     assert await due(10) == all_due
     assert await due(2) == all_due[:2]
+
+
+async def test_a_rest_is_noted_once_and_not_for_tokens_that_were_replaced_meanwhile(
+    database: Database, row: ConnectionRow
+) -> None:
+    later = START + timedelta(minutes=5)
+
+    async def rest(of: ConnectionRow, why: str) -> bool:
+        async with database.begin() as tx:
+            return await connections.rest(tx, of, now=START, until=later, refresh_error=why)
+
+    assert not await rest(replace(row, token_version=0), "late")
+    assert await rest(row, "first")
+    assert not await rest(row, "second")
+    found = await _now(database, row)
+    assert (found.refresh_retry_at, found.refresh_error, found.status) == (later, "first", "valid")
 
 
 async def test_use_is_noted_for_those_that_were_used(database: Database, project: ProjectRow) -> None:

@@ -7,6 +7,7 @@ endpoint is having a bad day.
 """
 
 import asyncio
+import contextlib
 import json
 import random
 import secrets
@@ -22,6 +23,7 @@ from landbridge.clock import Clock
 from landbridge.connections.accounts import choose
 from landbridge.errors import (
     AppRejected,
+    Conflict,
     ConnectionUnusable,
     GrantLost,
     LandbridgeError,
@@ -60,6 +62,7 @@ IN_USE = timedelta(hours=2)
 _TOO_LATE = timedelta(seconds=5)
 _LOOK_AGAIN = timedelta(milliseconds=50)
 _YOUNG = timedelta(seconds=30)
+_TOLD_ELSEWHERE = (ProviderFailed, ConnectionUnusable, NotFound, Conflict)
 _NOTED_AT_ONCE = 1000  # a database takes 32,766 parameters in a statement at most, and a writer should not hold it long
 _FIRST_REST, _LONGEST_REST = timedelta(seconds=2), timedelta(minutes=5)
 
@@ -159,13 +162,28 @@ class Tokens:
 
         async def renew(row: ConnectionRow) -> bool:
             async with gate:
-                try:
-                    await asyncio.shield(self._renewal(self._unsealed(row)))
-                except LandbridgeError:
-                    return False
-                return True
+                return await self._renew_ahead(row)
 
         return sum(await asyncio.gather(*(renew(row) for row in rows)))
+
+    async def _renew_ahead(self, row: ConnectionRow) -> bool:
+        """Return whether an account was refreshed; one that cannot be rests, so that it does not take others' place."""
+        try:
+            await asyncio.shield(self._renewal(self._unsealed(row)))
+        except (ProviderFailed, StoreFailed):  # the one rests already, the other says nothing about the account
+            return False
+        except LandbridgeError as error:
+            await self._rest(row, error)
+            return False
+        return True
+
+    async def _rest(self, row: ConnectionRow, error: LandbridgeError) -> None:
+        now = self._clock.now()
+        told = {"refresh_error": error.message, "refresh_failure": {"code": error.code, "meta": error.meta}}
+        with contextlib.suppress(StoreFailed):  # then the next round finds it as it was
+            async with self._database.begin() as tx:
+                if await store.rest(tx, row, now=now, until=now + _LONGEST_REST, **told):
+                    log.error("refresh is not possible", connection=row.id, error=error.code, reason=error.message)
 
     async def note_use(self) -> None:
         """Write down which connections served requests since the last time; if that fails, the next time does."""
@@ -257,7 +275,7 @@ class Tokens:
         error = None if task.cancelled() else task.exception()
         if error is None:
             return
-        if not isinstance(error, (ProviderFailed, ConnectionUnusable, NotFound)):  # those are reported where they arise
+        if not isinstance(error, _TOLD_ELSEWHERE):
             log.error("refresh failed", connection=connection_id, exc_info=error)
         if kept := self._opened.get(f"connection:{connection_id}"):
             rested = replace(kept, refresh_at=self._clock.now() + _FIRST_REST)

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from landbridge.errors import Conflict
 from landbridge.store.database import Transaction
-from landbridge.store.tables import configurations, connected_users, connections, values_of
+from landbridge.store.tables import configurations, connected_users, connections, integrations, values_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +222,23 @@ async def save_refresh_failure(
     return saved == 1
 
 
+async def rest(
+    tx: Transaction, row: ConnectionRow, *, now: datetime, until: datetime, **why: Any
+) -> bool:  # Any: columns of the table
+    """Have nobody refresh `row` before `until`, and return False if that is so already or its tokens were replaced."""
+    rested = await tx.change(
+        update(connections)
+        .where(
+            connections.c.id == row.id,
+            connections.c.status == "valid",
+            connections.c.token_version == row.token_version,
+            _not_resting(now),
+        )
+        .values(refresh_retry_at=until, **why)
+    )
+    return rested == 1
+
+
 async def mark_used(tx: Transaction, connection_ids: Sequence[str], at: datetime) -> None:
     """Record that these connections served a request; refreshing ahead follows those in use."""
     await tx.execute(update(connections).where(connections.c.id.in_(connection_ids)).values(used_at=at))
@@ -236,11 +253,22 @@ async def due_for_refresh(
     idle_since: datetime,
     limit: int,
 ) -> list[ConnectionRow]:
-    """Return valid connections whose token ends soon and is in use, or that nobody refreshed since `idle_since`."""
+    """Return valid connections whose token ends soon and is in use, or that nobody refreshed since `idle_since`.
+
+    Those of integrations that are switched off wait until they are switched on again.
+    """
     in_use = and_(connections.c.used_at >= in_use_since, connections.c.expires_at < expiring_before)
     idle = connections.c.refreshed_at < idle_since
     found = await tx.execute(
         select(connections)
+        .join(
+            integrations,
+            and_(
+                integrations.c.project_id == connections.c.project_id,
+                integrations.c.type == connections.c.integration,
+                integrations.c.is_active,
+            ),
+        )
         .where(connections.c.status == "valid", or_(in_use, idle), _not_resting(now))
         .order_by(case((in_use, 0), else_=1), connections.c.expires_at)
         .limit(limit)

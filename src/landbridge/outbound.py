@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, Self
 from urllib.parse import urlencode
 
@@ -35,9 +35,25 @@ LONGEST_WAIT = timedelta(hours=1)
 _ANSWER_LIMIT = 1 << 20
 _NAMES_KEPT_SECONDS = 30
 _URL = re.compile(r"(https?://[^/?#]+)([^#]*)", re.IGNORECASE)
-_NAT64 = IPv6Network("64:ff9b::/96")
-_NEVER = (IPv6Network("64:ff9b:1::/48"), IPv6Network("::/96"))
-"""A network's own NAT64 (RFC 8215) and IPv4-compatible addresses (RFC 4291 §2.5.5.1): some Pythons call them global."""
+_EMBEDDING = (IPv6Network("64:ff9b::/96"), IPv6Network("::ffff:0:0:0/96"))
+"""NAT64 (RFC 6052) and IPv4-translated addresses (RFC 2765 §2.1), whose last 32 bits are an IPv4 address."""
+
+_NEVER = tuple(
+    map(
+        ip_network,
+        (
+            "64:ff9b:1::/48",  # a network's own NAT64 (RFC 8215)
+            "::/96",  # IPv4-compatible (RFC 4291 §2.5.5.1)
+            "fec0::/10",  # site-local (RFC 3879)
+            "3fff::/20",  # documentation (RFC 9637)
+            "5f00::/16",  # identifiers of segments (RFC 9602)
+            "100:0:0:1::/64",  # dummies (RFC 9780)
+            "192.0.0.0/24",  # protocol assignments (RFC 6890)
+            "168.63.129.16/32",  # Azure's own, in every virtual machine of its: https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16
+        ),
+    )
+)
+"""What some Pythons call global, or is, and yet means a place in our own network."""
 
 Address = IPv4Address | IPv6Address
 
@@ -116,7 +132,7 @@ def _faces(address: Address) -> Iterator[Address]:
     """Yield the addresses that packets to `address` may really reach: itself, and what is embedded in it."""
     if isinstance(address, IPv6Address):
         embedded = address.ipv4_mapped or address.sixtofour or (address.teredo and address.teredo[1])
-        if address in _NAT64:
+        if any(address in network for network in _EMBEDDING):
             embedded = IPv4Address(int(address) & 0xFFFFFFFF)
         if embedded:
             yield embedded

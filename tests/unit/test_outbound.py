@@ -49,6 +49,15 @@ PRIVATE = [
     "2002:7f00:1::",  # 6to4 of 127.0.0.1
     "2002:a00:1::1",
     "2001:0:0:0:0:0:80ff:fffe",  # Teredo of 127.0.0.1
+    "::ffff:0:127.0.0.1",  # IPv4-translated
+    "::ffff:0:10.0.0.1",
+    "fec0::1",  # site-local, long deprecated
+    "3fff::1",  # documentation
+    "5f00::1",  # identifiers of segments
+    "100:0:0:1::1",  # dummies
+    "192.0.0.192",
+    "168.63.129.16",  # what Azure's machines ask for their secrets
+    "::ffff:168.63.129.16",
 ]
 
 
@@ -62,7 +71,9 @@ def test_private_addresses_are_refused_also_when_packed_into_public_ones(address
         guard().check("files.example", 443, address)
 
 
-@pytest.mark.parametrize("address", [PUBLIC, "2606:2800:21f:cb07::1", f"::ffff:{PUBLIC}", "64:ff9b::5db8:d70e"])
+@pytest.mark.parametrize(
+    "address", [PUBLIC, "2606:2800:21f:cb07::1", f"::ffff:{PUBLIC}", f"::ffff:0:{PUBLIC}", "64:ff9b::5db8:d70e"]
+)
 def test_public_addresses_may_be_called(address: str) -> None:
     guard().check("files.example", 443, address)
 

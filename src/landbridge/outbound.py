@@ -49,7 +49,7 @@ _NEVER = tuple(
             "5f00::/16",  # identifiers of segments (RFC 9602)
             "100:0:0:1::/64",  # dummies (RFC 9780)
             "192.0.0.0/24",  # protocol assignments (RFC 6890)
-            "168.63.129.16/32",  # Azure's own, in every virtual machine of its: https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16
+            "168.63.129.16/32",  # Azure's own, the same in each of its networks
         ),
     )
 )

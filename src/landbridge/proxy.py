@@ -19,6 +19,7 @@ from landbridge.clock import Clock
 from landbridge.connections.tokens import Opened, Tokens
 from landbridge.errors import InvalidRequest, OutboundRefused, ProviderBusy, ProviderFailed, TokenRenewed
 from landbridge.outbound import LONGEST_WAIT, Lines, Outbound, Stream, lines, retry_after
+from landbridge.providers.microsoft import PERSONAL_TENANT
 from landbridge.settings import Settings
 from landbridge.telemetry import Metrics
 
@@ -59,7 +60,7 @@ class Pauses:
         if self._last <= now:
             self._last = None
             return
-        for key in (opened.connection_id, _tenant(opened)):
+        for key in filter(None, (opened.connection_id, _tenant(opened))):
             until = self._until.get(key)
             if until is not None and until > now:
                 raise ProviderBusy("The provider asked us to wait.", retry_after=until - now)
@@ -71,6 +72,8 @@ class Pauses:
         self._last = max(until, self._last or until)
         self._until[opened.connection_id] = until
         self._metrics.throttled.labels("connection").inc()
+        if tenant is None:
+            return
         first, first_until = self._first.get(tenant, (opened.connection_id, until))
         if first != opened.connection_id and first_until > now:
             self._until[tenant] = until
@@ -241,5 +244,6 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}".lower()
 
 
-def _tenant(opened: Opened) -> str:
-    return f"{opened.client_id}/{opened.tenant_id}"
+def _tenant(opened: Opened) -> str | None:
+    """Return whose limits a connection shares with others; personal accounts, though of one tenant, share none."""
+    return None if opened.tenant_id == PERSONAL_TENANT else f"{opened.client_id}/{opened.tenant_id}"

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 MIB = 1 << 20
 RAW = {"X-Paragon-Use-Raw-Response": "1"}
 ADA, GRACE, LINUS = "ada@contoso.example", "grace@contoso.example", "linus@fabrikam.example"
+MARY = "mary@outlook.example"
 
 
 async def test_every_method_does_its_work(landbridge: Place) -> None:
@@ -252,6 +253,16 @@ async def test_a_second_throttled_user_pauses_their_tenant_and_no_other(
     assert (await abroad.call("/me/drive")).status == 200
     landbridge.clock.jump(timedelta(seconds=31))
     assert {(await person.call("/me/drive")).status for person in (first, second, third)} == {200}
+
+
+async def test_personal_accounts_are_throttled_each_for_itself(landbridge: Place, microsoft: Microsoft) -> None:
+    project = await landbridge.project()
+    accounts = [await landbridge.connected(project, email=MARY) for _ in range(3)]
+    await microsoft.plant(service="graph", status=429, retry_after=30, count=2)
+
+    statuses = [(await person.call("/me/drive")).status for person, _ in accounts]
+
+    assert statuses == [429, 429, 200]
 
 
 async def test_throttling_without_a_time_pauses_nobody(landbridge: Place, microsoft: Microsoft) -> None:

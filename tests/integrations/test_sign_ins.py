@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import aiohttp
 import pytest
 from tests.integrations.landbridge import Place, place
 from tests.integrations.microsoft import Microsoft
-from tests.integrations.person import APP
+from tests.integrations.person import APP, Answer, Person
 from yarl import URL
 
 from landbridge.errors import StoreFailed
@@ -28,6 +30,43 @@ async def test_an_install_that_the_product_completes_is_the_outcome_of_its_sign_
 
     assert completed.status == 201, completed.body
     assert outcome.json == {"connectCredentialId": completed.json["id"]}
+
+
+async def test_an_install_that_the_product_cannot_complete_ends_its_sign_in(landbridge: Place) -> None:
+    person, key = await landbridge.person(), "key"
+    await person.authorize_url(key)
+
+    refused = await person.sdk("POST", "/credentials", json={"integrationId": "onedrive", "code": "nonsense"})
+
+    assert refused.status == 400, refused.body
+    told = await outcome(person, key)
+    assert (told.status, told.code) == (400, refused.code)
+
+
+@pytest.mark.parametrize(("old", "minutes"), [("state", (0, 11)), ("cookie", (6, 5))])
+async def test_a_sign_in_that_takes_longer_than_ten_minutes_connects_nobody(
+    landbridge: Place, microsoft: Microsoft, old: str, minutes: tuple[int, int]
+) -> None:
+    person, key = await landbridge.person(), "key"
+    before, after = (timedelta(minutes=some) for some in minutes)
+    await person.visit_nonce_page()
+    landbridge.clock.jump(before)
+    url = await person.authorize_url(key)
+    landbridge.clock.jump(after)
+
+    location = await microsoft.consent(url, person.email)
+    async with person.http.get(URL(location, encoded=True)) as page:
+        shown = await page.text()
+
+    assert {"state": "This sign-in is over or unknown", "cookie": "another browser"}[old] in shown
+    assert await person.status() == ""
+    assert (await outcome(person, key)).code == "install_failed"
+
+
+async def outcome(person: Person, key: str) -> Answer:
+    """Return what the SDK learns of a sign-in that is over."""
+    over = await person.sdk("GET", f"/actions/session-id/{key}")
+    return await person.sdk("GET", f"/credentials/{over.json['connectCredentialId']}")
 
 
 async def test_microsoft_is_asked_for_an_account_and_for_what_lasts_whatever_the_operator_chose(

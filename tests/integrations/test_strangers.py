@@ -248,6 +248,7 @@ async def test_another_user_of_the_project_reaches_nothing_of_the_victims(
 ) -> None:
     stranger = await landbridge.person(victim.person.project, email="grace@contoso.example")
     before = await victim.state()
+    session = await stranger.sdk("GET", f"/actions/session-id/{victim.ids['session_key']}")
     await microsoft.forget()
 
     for case in cases(USERS):
@@ -255,9 +256,10 @@ async def test_another_user_of_the_project_reaches_nothing_of_the_victims(
             answer = await attempt(case, victim, stranger, X_Paragon_Credential=selector)
             if "{selector}" in case.path or case.path == PROXY:
                 assert (answer.status, answer.code) == (404, "not_found"), (case.name, answer)
-    session = await stranger.sdk("GET", f"/actions/session-id/{victim.ids['session_key']}")
+    after = await stranger.sdk("GET", f"/actions/session-id/{victim.ids['session_key']}")
 
     assert session.json == {}
+    assert victim.ids["connection_id"] not in after.json.values(), "theirs is a sign-in of their own, which failed"
     assert not await microsoft.calls(service="graph")
     assert await victim.state() == before
 

@@ -6,10 +6,11 @@ made for. A victim who is sent to somebody else's sign-in has the wrong cookie o
 with the attacker's user. The nonce page gives its cookie only to a browser that the project's own page sent there.
 """
 
+import contextlib
 import hashlib
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -219,14 +220,11 @@ class SignIns:
         if not claimed:
             return await self._already(row)
         try:
-            await self._check_browser(row, cookie)
-            connection_id = await self._connect(row, code=code, error=error)
+            async with self._recording(row):
+                await self._check_browser(row, cookie)
+                connection_id = await self._connect(row, code=code, error=error)
         except LandbridgeError as failure:
-            await self._record(row, failure)
             return Outcome(failure.message, failure.body())
-        except BaseException:
-            await self._record(row, InstallFailed("Landbridge stopped while it finished the sign-in. Try again."))
-            raise
         self._metrics.installs.labels("connected").inc()
         log.info("account connected", project=row.project_id, integration=row.integration, connection=connection_id)
         return Outcome("The account is connected.")
@@ -281,8 +279,10 @@ class SignIns:
             )
             if row:
                 await store.claim(tx, row, now)
-        grant, account = await self._redeem(active, row, code=code, redirect_url=url)
-        return await self._accounts.get(caller, await self._save(caller, active, chosen, grant, account, row))
+        async with self._recording(row):
+            grant, account = await self._redeem(active, row, code=code, redirect_url=url)
+            connection_id = await self._save(caller, active, chosen, grant, account, row)
+        return await self._accounts.get(caller, connection_id)
 
     async def _redeem(
         self, active: ActiveIntegration, sign_in: SignInRow | None, *, code: str, redirect_url: str
@@ -388,6 +388,20 @@ class SignIns:
             same = [row for row in rows if row.account_id == account.id and row.external_id == options.external_id]
             return same[0] if same else None
         return choose(rows, None)
+
+    @contextlib.asynccontextmanager
+    async def _recording(self, row: SignInRow | None) -> AsyncIterator[None]:
+        """Record why a sign-in failed that is being finished inside, so that who polls for its outcome is told."""
+        try:
+            yield
+        except LandbridgeError as failure:
+            if row:
+                await self._record(row, failure)
+            raise
+        except BaseException:
+            if row:
+                await self._record(row, InstallFailed("Landbridge stopped while it finished the sign-in. Try again."))
+            raise
 
     async def _record(self, row: SignInRow, failure: LandbridgeError) -> None:
         self._metrics.installs.labels(failure.code).inc()

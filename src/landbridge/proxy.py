@@ -174,8 +174,11 @@ class Proxy:
         return renewed, await self._call(url, renewed, outgoing)
 
     async def _follow(self, url: str, opened: Opened, outgoing: Outgoing, answer: Stream) -> Stream:
-        """Return what redirects lead to; once they leave the API's origin, the bearer stays behind for good."""
-        api = _origin(url)
+        """Return what redirects lead to; once they leave the API's origin, the bearer stays behind for good.
+
+        So does a body, which means nothing with GET (RFC 9110 §9.3.1), and is read only once.
+        """
+        api, outgoing = _origin(url), _without_body(outgoing)
         for _ in range(_MOST_HOPS):
             location = answer.headers.get("Location")
             if answer.status not in _REDIRECTS or not location:
@@ -199,6 +202,15 @@ class Proxy:
 
     def _wait(self, answer: Stream) -> timedelta | None:
         return retry_after(answer.headers.get("Retry-After"), now=self._clock.now())
+
+
+def _without_body(outgoing: Outgoing) -> Outgoing:
+    if outgoing.body is None:
+        return outgoing
+    headers = outgoing.headers.copy()
+    for name in ("Content-Length", "Content-Type"):
+        headers.popall(name, None)
+    return Outgoing(outgoing.method, outgoing.path, headers, None)
 
 
 def target(manifest: Manifest, api_url: str, path: str) -> str:

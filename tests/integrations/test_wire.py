@@ -279,6 +279,29 @@ async def test_a_redirect_within_the_api_keeps_the_bearer(person: Person, graph:
 
 
 @ONE_DATABASE
+@pytest.mark.parametrize("framing", ["Transfer-Encoding: chunked", "Content-Length: 2"])
+async def test_a_redirect_within_the_api_is_followed_without_the_body(
+    person: Person, graph: Peer, framing: str
+) -> None:
+    async def moved(asked: Asked) -> None:
+        await asked.read()
+        if asked.target.endswith("/old"):
+            await asked.answer(302, b"", Location="/v1.0/new")
+        else:
+            await asked.answer()
+
+    graph.script = moved
+    reader, writer = await raw_request(person, f"GET\n/old\n{framing}\nContent-Type: text/plain")
+    writer.write(b"2\r\n{}\r\n0\r\n\r\n" if "chunked" in framing else b"{}")
+    answered = await reader.readuntil(b"\r\n\r\n")
+    await hang_up(writer)
+
+    assert answered.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert [(asked.target, asked.body) for asked in graph.asked] == [("/v1.0/old", b"{}"), ("/v1.0/new", b"")]
+    assert not [name for name, _ in graph.last.headers if name.lower().startswith(("content-", "transfer-"))]
+
+
+@ONE_DATABASE
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 async def test_a_redirected_write_is_the_callers_to_decide(
     person: Person, graph: Peer, store: Peer, method: str

@@ -43,15 +43,21 @@ async def _serve(
     async with assemble(settings) as house:
         listening.listen(2048)
         server = _Server(_uvicorn_config(site.build(rooms_of(house)), settings))
-        on_signals(server.stop)
+        supervisor = Supervisor(worker_command, house.clock)
+
+        def stop() -> None:
+            supervisor.leave()
+            server.stop()
+
+        on_signals(stop)
         background = [
             asyncio.create_task(house.database.watch()),
             asyncio.create_task(every(USE_NOTED_EVERY, house.tokens.note_use, house.clock)),
         ]
         if settings.worker:
-            background.append(asyncio.create_task(Supervisor(worker_command, house.clock).run()))
+            background.append(asyncio.create_task(supervisor.run()))
         for task in background:
-            task.add_done_callback(lambda ended: None if ended.cancelled() else server.stop())
+            task.add_done_callback(lambda ended: None if ended.cancelled() or server.should_exit else server.stop())
         spare_the_collector()
         announce(settings)
         try:

@@ -25,13 +25,20 @@ class Supervisor:
     def __init__(self, command: list[str], clock: Clock) -> None:
         self._command = command
         self._clock = clock
+        self._is_leaving = False
+
+    def leave(self) -> None:
+        """Start the child no more: this process is about to end, and whoever asked it to may have asked both."""
+        self._is_leaving = True
 
     async def run(self) -> None:
-        """Keep the child running until cancelled, then let it finish."""
+        """Keep the child running until cancelled, then let it finish; or until it ends after `leave`."""
         failures = 0
         while True:
             started_at = self._clock.now()
             ended = await self._once()
+            if self._is_leaving:
+                return
             failures = 0 if self._clock.now() - started_at > _SETTLED else failures + 1
             pause = min(_FIRST_PAUSE * 2 ** min(failures, 10), _LONGEST_PAUSE)
             _tell(ended, pause)

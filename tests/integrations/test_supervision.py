@@ -79,6 +79,28 @@ async def test_a_worker_that_cannot_be_started_is_tried_again_more_slowly_and_th
     assert "start more processes" in told[0]["remedy"]
 
 
+async def test_a_worker_that_is_asked_to_stop_with_its_server_is_not_started_again(served: Process) -> None:
+    await eventually(lambda: bool(served.children()))
+    (worker,) = served.children()
+
+    served.signal(signal.SIGINT)
+    os.kill(worker, signal.SIGINT)
+
+    assert await asyncio.to_thread(served.ended) == 0
+    assert "started again" not in served.log.read_text()
+
+
+async def test_no_worker_is_started_again_by_a_server_that_is_about_to_end() -> None:
+    supervisor = Supervisor(["true"], FakeClock())
+    supervisor.leave()
+
+    with structlog.testing.capture_logs() as told:
+        async with asyncio.timeout(20):
+            await supervisor.run()
+
+    assert not told
+
+
 def has_ended(pid: int) -> bool:
     """Whether a process is gone, or waits only for somebody to take note of that."""
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -70,19 +71,48 @@ async def login(microsoft: Microsoft, http: aiohttp.ClientSession) -> AsyncItera
         yield running, recorder
 
 
+def files_in(folder: Path, when: str = "") -> dict[str, bytes]:
+    """Return what the files in a folder hold, by their names."""
+    return {f"{when}{file}": file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+async def now_in(database_url: str) -> str:
+    """Return the name of the file to which PostgreSQL writes what it has not put in place yet."""
+    async with connected(database_url) as connection:
+        name: str = await connection.fetchval("SELECT pg_walfile_name(pg_current_wal_insert_lsn())")
+    return name
+
+
 async def contents_of(database_url: str) -> bytes:
     """Return all that a PostgreSQL database holds, as text."""
-    connection = await asyncpg.connect(database_url)
-    try:
+    async with connected(database_url) as connection:
         tables = await connection.fetch(
             "SELECT schemaname, tablename FROM pg_tables WHERE schemaname IN ('public', 'dbos')"
         )
         rows = [row for schema, name in tables for row in await connection.fetch(f'SELECT * FROM "{schema}"."{name}"')]
-    finally:
-        await connection.close()
     return b"\n".join(
         value if isinstance(value, bytes) else str(value).encode() for row in rows for value in row.values()
     )
+
+
+async def files_of(database_url: str, since: str) -> dict[str, bytes]:
+    """Return what the files of a PostgreSQL database on this machine hold, and its log from one of its files on."""
+    async with connected(database_url) as connection:
+        await connection.execute("CHECKPOINT")
+        folder = Path(await connection.fetchval("SHOW data_directory"))
+        its_own = await connection.fetchval("SELECT oid::text FROM pg_database WHERE datname = current_database()")
+    log = [file for file in (folder / "pg_wal").glob("[0-9A-F]*") if file.name >= since]
+    assert log or not folder.exists()
+    return {**files_in(folder / "base" / its_own), **{str(file): file.read_bytes() for file in log}}
+
+
+@contextlib.asynccontextmanager
+async def connected(database_url: str) -> AsyncIterator[Any]:  # Any: asyncpg has no types
+    connection = await asyncpg.connect(database_url)
+    try:
+        yield connection
+    finally:
+        await connection.close()
 
 
 async def test_no_secret_is_written_anywhere_in_any_spelling(
@@ -97,6 +127,8 @@ async def test_no_secret_is_written_anywhere_in_any_spelling(
     configured = settings_for(facts, tmp_path, database_url=database_url, log_level="debug")
     await microsoft.add_secret(SECRET)
     secrets, shown = recorder.secrets, []
+    places: dict[str, bytes] = {}
+    since = await now_in(database_url) if database_url.startswith("postgresql") else ""
     async with place(configured, http, microsoft, answers=False) as ours:
         project = await ours.project(client_secret=SECRET)
         _, key = await ours.house.projects.create_api_key("Canary")
@@ -110,15 +142,18 @@ async def test_no_secret_is_written_anywhere_in_any_spelling(
             shown.append(str(listed).encode())
             async with http.get(f"{server.url}/metrics") as metrics:
                 shown.append(await metrics.read())
+            places |= files_in(tmp_path, "while it ran: ")
         finally:
             server.close()
             worker.close()
     assert {name.split()[0] for name in secrets} >= {"access_token", "refresh_token", "id_token", "code", "state"}
     assert len(secrets) > 12
 
-    places = {str(file): file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    places |= files_in(tmp_path)
     if database_url.startswith("postgresql"):
-        places["the database"] = await contents_of(database_url)
+        places |= {"the database": await contents_of(database_url), **await files_of(database_url, since)}
+    else:
+        assert any(name.endswith(".db-wal") for name in places), "what is not in its place yet is among them"
     places |= {f"answer {number}": answer for number, answer in enumerate(shown)}
     assert any(b"account connected" in text for text in places.values()), "the logs are among them"
     assert any(project.encode() in text for name, text in places.items() if "log" not in name), "so is the database"

@@ -7,7 +7,9 @@ import signal
 import socket
 import subprocess
 import sys
+from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 
@@ -40,6 +42,23 @@ def test_the_first_user_has_the_kind_of_drive_that_was_asked_for(drive: str, fir
         assert process.wait(10) == 0
     assert facts["users"][0]["email"] == first
     assert len({facts["login_url"], facts["graph_url"], facts["control_url"].removesuffix("/_sandbox")}) == 3
+
+
+def test_whoever_asks_for_it_is_shown_no_page(tmp_path: Path) -> None:
+    query = {"response_type": "code", "redirect_uri": "http://127.0.0.1:9/", "scope": "openid", "state": "s"}
+    with subprocess.Popen([*COMMAND, "--auto-consent"], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        facts = json.loads(process.stdout.readline())
+        login = urlsplit(facts["login_url"])
+        asking = HTTPConnection(login.netloc)
+        address = f"/common/oauth2/v2.0/authorize?{urlencode({**query, 'client_id': facts['client_id']})}"
+        asking.request("GET", address)
+        location = asking.getresponse().getheader("Location")
+        asking.close()
+        process.terminate()
+        assert process.wait(10) == 0
+    assert location
+    assert "code=" in location
 
 
 def test_a_seed_file_says_who_there_is(tmp_path: Path) -> None:

@@ -15,12 +15,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, Self
 
+import structlog
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from landbridge.disk import locked, written_whole
 from landbridge.errors import Misconfigured, VaultFailed
 from landbridge.settings import Settings
+
+log = structlog.get_logger(__name__)
 
 _VERSION = 1
 _NONCE = 12
@@ -133,6 +136,7 @@ class KeyFile:
                 file.write(_as_file(ring))
         except FileExistsError:  # another process made it in the meantime
             return self.read()
+        log.warning("a new key ring seals every token; keep a copy apart from the data's backups", file=str(self.path))
         return ring
 
 

@@ -163,7 +163,10 @@ def test_a_running_process_whose_key_file_is_gone_makes_no_new_one(tmp_path: Pat
 PROGRAM = """
 import sys
 from pathlib import Path
+from landbridge.settings import Settings
+from landbridge.telemetry import configure_logging
 from landbridge.vault import KeyFile
+configure_logging(Settings())
 source = KeyFile(Path(sys.argv[1]))
 print("ready", flush=True)
 sys.stdin.readline()

@@ -43,20 +43,16 @@ def serve(
 ) -> None:
     """Serve HTTP, with a worker beside it, and keep everything in one folder unless told otherwise."""
     chosen = settings(host=host, port=port, worker=worker)
-    is_first = chosen.vault_keys is None and not chosen.key_file.exists()
     from landbridge import server  # noqa: PLC0415 - no other command has to wait for the web framework
 
-    server.serve(chosen, [sys.executable, "-m", "landbridge", "worker", "--supervised"], _announcer(is_first, as_json))
+    server.serve(chosen, [sys.executable, "-m", "landbridge", "worker", "--supervised"], _announcer(as_json))
 
 
-def _announcer(is_first: bool, as_json: bool) -> Callable[[Settings], None]:
+def _announcer(as_json: bool) -> Callable[[Settings], None]:
     def announce(serving: Settings) -> None:
         if as_json:
             print(json.dumps({"url": serving.base_url, "redirect_url": serving.redirect_url}), flush=True)
             return
-        if is_first:
-            err.print(f"A new key ring seals every token: {serving.key_file.absolute()}", highlight=False)
-            err.print("Keep a copy of it, apart from the backups of the data: without it they cannot be read.")
         err.print(f"Landbridge is at [bold]{serving.base_url}[/]", highlight=False)
         err.print(f"Redirect URL for your app in Azure: {serving.redirect_url}", highlight=False)
 

@@ -7,14 +7,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import aiohttp
 import pytest
 from starlette.routing import BaseRoute, Route
-from tests.integrations.landbridge import Place
+from structlog.testing import capture_logs
+from tests.integrations.landbridge import Place, place
 from tests.integrations.microsoft import Microsoft
 from tests.integrations.person import APP, Answer, Person
 from yarl import URL
 
 from landbridge.server import rooms_of
+from landbridge.settings import Settings
 from landbridge.web import site
 from landbridge.workflows.definition import Workflow
 
@@ -314,3 +317,19 @@ async def test_the_portal_tells_nobody_whose_pages_may_frame_it(landbridge: Plac
     asks = referer == "https://one.example/a?b=c"
     assert policy.partition("frame-ancestors ")[2] == ("https://one.example" if asks else "'none'")
     assert page.headers["Vary"] == "Referer"
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(("trusted", "named"), [((), "127.0.0.1"), (("127.0.0.0/8",), "203.0.113.7")])
+async def test_the_log_names_who_was_refused_as_a_trusted_proxy_tells(
+    settings: Settings, http: aiohttp.ClientSession, microsoft: Microsoft, trusted: tuple[str, ...], named: str
+) -> None:
+    async with place(settings.model_copy(update={"trusted_proxies": trusted}), http, microsoft) as ours:
+        stranger = replace(await ours.person(), token="none")
+        with capture_logs() as told:
+            for path in ("/me", "/proxy/onedrive/me/drive"):
+                answer = await stranger.sdk("GET", path, headers={"X-Forwarded-For": "203.0.113.7"})
+                assert answer.status == 401
+
+    refused = [line for line in told if line["event"] == "a caller was refused"]
+    assert [(line["client"], line["error"]) for line in refused] == [(named, "unauthenticated")] * 2

@@ -2,8 +2,14 @@
 
 import json
 import math
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
 
 from landbridge.errors import LandbridgeError
+
+log = structlog.get_logger(__name__)
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -16,6 +22,12 @@ def error_answer(error: LandbridgeError) -> tuple[int, Headers, bytes]:
     if error.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))  # RFC 9110 §15.5.2
     return error.status, headers, json.dumps(error.body()).encode()
+
+
+def note_refusal(client: Sequence[Any] | None, error: LandbridgeError) -> None:  # Any: ASGI's host and port
+    """Write down who was refused for want of a right, so that the operator can tell who tries; most errors are none."""
+    if error.status in {401, 403}:
+        log.info("a caller was refused", client=client[0] if client else None, error=error.code, reason=error.message)
 
 
 def by_name(headers: Headers) -> dict[bytes, bytes]:

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from landbridge.errors import InvalidRequest, LandbridgeError, NotFound, StoreFailed, TooLarge
 from landbridge.settings import Settings
-from landbridge.web.answers import Headers, error_answer
+from landbridge.web.answers import Headers, error_answer, note_refusal
 from landbridge.web.heads import HEAD, Head
 from landbridge.web.proxied import ROUTE, Proxied
 from landbridge.web.rooms import Rooms
@@ -86,6 +86,7 @@ class Gate:
                 bounded = receive if _WITH_FILES.match(scope["path"]) else _bounded(receive)
                 await self._framework(scope, bounded, answer)
         except LandbridgeError as error:
+            note_refusal(scope.get("client"), error)
             await answer.fail(error)
         except Exception:
             request_id = secrets.token_hex(8)

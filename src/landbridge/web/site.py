@@ -11,7 +11,7 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from landbridge import __version__
 from landbridge.errors import InvalidRequest, LandbridgeError, NotFound, TooLarge
 from landbridge.web import agents, api, oauth, sdk, task_history, tools, triggers
-from landbridge.web.answers import error_answer
+from landbridge.web.answers import error_answer, note_refusal
 from landbridge.web.forms import referring_origin
 from landbridge.web.gate import Gate
 from landbridge.web.rooms import Rooms
@@ -99,8 +99,9 @@ def _add_health(framework: FastAPI, rooms: Rooms) -> None:
 
 
 def _add_error_handlers(framework: FastAPI) -> None:
-    async def ours(_request: Request, error: Exception) -> Response:
+    async def ours(request: Request, error: Exception) -> Response:
         assert isinstance(error, LandbridgeError)
+        note_refusal(request.client, error)
         status, headers, body = error_answer(error)
         return Response(body, status, headers={name.decode(): value.decode() for name, value in headers})
 

@@ -67,3 +67,22 @@ def test_the_npm_lock_files_name_no_registry_of_ours() -> None:
         hosts = set(re.findall(r"https?://[^/\"]+", (TREE / name).read_text(encoding="utf-8")))
 
         assert hosts <= {"https://registry.npmjs.org"}
+
+
+def _looks() -> list[str]:
+    """Return the commands of `make check`, without its set-up."""
+    makefile = (TREE / "Makefile").read_text(encoding="utf-8")
+    _, _, recipe = makefile.partition("\ncheck:")
+    return re.findall(r"^\t@(\.venv/bin/.+)$", recipe.partition("\n\n")[0], flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", _looks())
+@pytest.mark.timeout(600)
+def test_whatever_make_check_looks_at_is_as_it_should_be(command: str) -> None:
+    looked = subprocess.run(command.split(), cwd=TREE, capture_output=True, text=True, check=False)
+
+    assert looked.returncode == 0, looked.stdout + looked.stderr
+
+
+def test_make_check_looks_at_style_format_types_and_layers() -> None:
+    assert [command.split("/")[-1].split()[0] for command in _looks()] == ["ruff", "ruff", "mypy", "lint-imports"]

@@ -60,17 +60,22 @@ async def landbridge(
         yield landbridge
 
 
-async def test_an_account_is_connected_called_and_disconnected(
+async def test_an_account_is_connected_called_reconnected_and_disconnected(
     context: BrowserContext, site: Site, project: Project
 ) -> None:
     app = await App.visit(context, site.origin(), project)
 
     installed = await app.install()
+    id_ = await app.credential_id()
     listed = await app.request("/me/drive/root/children")
+    notes = next(item["id"] for item in listed["value"] if item["name"] == "Notes.md")
+    downloaded = await app.request(f"/me/drive/items/{notes}/content", method="GET")
+    again = await app.install_headless(f"selectedCredentialId: {id_!r}")
     await app.do("await paragon.uninstallIntegration('onedrive')")
 
     assert installed["value"]["credential"]["status"] == "VALID"
-    assert "Notes.md" in {item["name"] for item in listed["value"]}
+    assert downloaded == "# Notes\n\n- Buy milk\n"
+    assert again["value"]["event"]["credentialId"] == id_
     assert await project.connections(app.user) == []
 
 

@@ -100,6 +100,71 @@ def test_a_tool_that_tells_its_version_like_an_error_is_found(tmp_path: Path, mo
     assert setup.found("wrk", oldest=(4,)) is None
 
 
+class Fresh:
+    """A machine with a Python and nothing else, and the commands that are run on it."""
+
+    def __init__(self, folder: Path, *, makes_environments: bool) -> None:
+        self.folder = folder
+        self.makes_environments = makes_environments
+        self.ran: list[str] = []
+
+    def run(self, what: str, *command: object, **_: object) -> None:
+        self.ran.append(" ".join(map(str, command)).replace(str(self.folder), "").replace(sys.executable, "python"))
+        if "venv" in command and not self.makes_environments:
+            raise SetupFailed(f"{what} failed")
+        if "pip" in command:
+            uv = self.folder / "uv" / "bin" / "uv"
+            uv.parent.mkdir(parents=True)
+            uv.touch()
+
+    def apt_install(self, package: str) -> None:
+        self.ran.append(f"apt {package}")
+        self.makes_environments = True
+
+
+@pytest.fixture
+def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fresh:
+    machine = Fresh(tmp_path, makes_environments=True)
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(setup, "TOOLS", tmp_path)
+    monkeypatch.setattr(setup, "BIN", tmp_path / "bin")
+    monkeypatch.setattr(setup, "run", machine.run)
+    monkeypatch.setattr(setup, "apt_install", machine.apt_install)
+    return machine
+
+
+MADE = "python -m venv --clear /uv"
+FETCHED = f"/uv/bin/python -m pip install --disable-pip-version-check {setup.UV}"
+
+
+def test_a_machine_without_uv_gets_one_in_an_environment_of_its_own(fresh: Fresh) -> None:
+    assert setup._uv().resolve() == fresh.folder / "uv" / "bin" / "uv"
+    assert fresh.ran == [MADE, FETCHED]
+
+
+def test_root_on_debian_gets_what_environments_need(fresh: Fresh, monkeypatch: pytest.MonkeyPatch) -> None:
+    fresh.makes_environments = False
+    monkeypatch.setattr(Machine, "here", lambda: DEBIAN_ROOT)
+
+    setup._uv()
+
+    assert fresh.ran == [MADE, "apt python3-venv", MADE, FETCHED]
+
+
+@pytest.mark.parametrize("machine", [DEBIAN_USER, FEDORA_USER, MAC], ids=repr)
+def test_others_are_told_in_one_sentence_what_to_install(
+    fresh: Fresh, monkeypatch: pytest.MonkeyPatch, machine: Machine
+) -> None:
+    fresh.makes_environments = False
+    monkeypatch.setattr(Machine, "here", lambda: machine)
+
+    with pytest.raises(SetupFailed) as told:
+        setup._uv()
+
+    assert advice("uv", machine) in str(told.value)
+    assert fresh.ran == [MADE]
+
+
 def test_a_fingerprint_changes_with_any_of_its_files(tmp_path: Path) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
     one.write_text("1")

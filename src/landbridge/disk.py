@@ -68,20 +68,21 @@ def append(path: Path, block: memoryview, *, is_new: bool) -> None:
     if is_new:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    is_whole = len(block) % mmap.PAGESIZE == 0
-    try:
-        _write(path, block, _PAST_THE_CACHE if is_whole else 0)
-    except OSError as error:
-        if error.errno != errno.EINVAL or not is_whole:
-            raise
-        _write(path, block, 0)  # not every file system can do without its cache
+    flags = _PAST_THE_CACHE if len(block) % mmap.PAGESIZE == 0 else 0
+    while block:
+        try:
+            block = _written(path, block, flags)
+        except OSError as error:
+            if error.errno != errno.EINVAL or not flags:
+                raise
+            flags = 0  # not every file system can do without its cache, nor for every length
 
 
-def _write(path: Path, block: memoryview, flags: int) -> None:
+def _written(path: Path, block: memoryview, flags: int) -> memoryview:
+    """Write to the end of a file, and return what of the block is still to be written."""
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | flags)
     try:
-        while block:
-            block = block[os.write(descriptor, block) :]
+        return block[os.write(descriptor, block) :]
     finally:
         os.close(descriptor)
 

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import hashlib
 import os
+import threading
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -234,6 +235,52 @@ async def test_a_file_system_that_cannot_do_without_its_cache_keeps_contents_too
     file = await run.save("a", "text/plain", cut(whole, 1 << 20))
 
     assert await read(run.open(file)) == whole
+
+
+async def test_a_block_of_which_only_a_part_could_be_written_is_whole_all_the_same(
+    run: RunFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, written, direct = os.open, os.write, set[int]()
+
+    def open_(path: str, flags: int, mode: int = 0o777) -> int:
+        descriptor = opened(path, flags & ~os.O_DIRECT, mode)
+        (direct.add if flags & os.O_DIRECT else direct.discard)(descriptor)
+        return descriptor
+
+    def write(descriptor: int, block: memoryview) -> int:
+        if descriptor in direct and len(block) % 4096:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return written(descriptor, block[:5000] if descriptor in direct else block)
+
+    whole = Random(2).randbytes(4 << 20)
+    monkeypatch.setattr(os, "open", open_)
+    monkeypatch.setattr(os, "write", write)
+    file = await run.save("a", "text/plain", cut(whole, 1 << 20))
+
+    assert await read(run.open(file)) == whole
+
+
+async def test_whoever_is_cancelled_while_a_block_is_written_leaves_nothing_behind(
+    run: RunFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, may_go_on = asyncio.Event(), threading.Event()
+    loop, write = asyncio.get_running_loop(), os.write
+
+    def write_later(descriptor: int, block: memoryview) -> int:
+        loop.call_soon_threadsafe(begun.set)
+        assert may_go_on.wait(10)
+        return write(descriptor, block)
+
+    monkeypatch.setattr(os, "write", write_later)
+    saving = asyncio.create_task(run.save("a", "text/plain", cut(bytes(5 << 20), 1 << 20)))
+    await begun.wait()
+    saving.cancel()
+    await asyncio.sleep(0)
+    may_go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await saving
+
+    assert not whole_files(tmp_path)
 
 
 @pytest.mark.parametrize("error", [ConnectionError, asyncio.CancelledError])

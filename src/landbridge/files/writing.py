@@ -78,8 +78,10 @@ async def write(target: "Target", coming: AsyncIterator[memoryview], most: float
             under_way = asyncio.gather(digest.update(block), target.add(block))
             try:
                 block = await anext(coming, None) if size < most else None
-            finally:
-                await under_way
+            except BaseException:
+                await asyncio.gather(under_way, return_exceptions=True)
+                raise
+            await under_way
         await target.finish()
     except BaseException:
         await target.discard()
@@ -105,19 +107,22 @@ class InFolder:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._is_new = True
+        self._adding: asyncio.Future[None] | None = None
 
     async def add(self, block: memoryview) -> None:
         """Add what comes next."""
-        is_new, self._is_new = self._is_new, False
+        adding = asyncio.to_thread(append, self._path, block, is_new=self._adding is None)
+        self._adding = asyncio.ensure_future(adding)
         with translated(FilesFailed):
-            await asyncio.to_thread(append, self._path, block, is_new=is_new)
+            await asyncio.shield(self._adding)  # a thread goes on whoever is cancelled
 
     async def finish(self) -> None:
         """Nothing is left to do."""
 
     async def discard(self) -> None:
         """Delete the file, if there is one: what went wrong before says more than that this goes wrong too."""
+        if self._adding:
+            await asyncio.gather(self._adding, return_exceptions=True)
         with contextlib.suppress(OSError):
             await asyncio.to_thread(self._path.unlink)
 
@@ -140,4 +145,4 @@ class InObjectStore:
             await self._writer.close()
 
     async def discard(self) -> None:
-        """The parts go with the writer."""
+        """Leave the parts to the store: buckets have a rule for uploads that nobody ends."""

@@ -33,7 +33,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from landbridge.clock import Clock
 from landbridge.errors import Misconfigured, StoreFailed
 from landbridge.settings import Settings
-from landbridge.store.sqlite import sqlite_engine
+from landbridge.store.sqlite import WAIT_SECONDS, sqlite_engine
 from landbridge.store.tables import revisions
 
 log = structlog.get_logger(__name__)
@@ -126,7 +126,7 @@ class Database:
         self._seen = 0
         self._looking: sqlite3.Connection | None = None
         # SQLite lets one write at a time, and has the others ask again and again, less and less often.
-        self._writing = asyncio.Lock() if engine.dialect.name == "sqlite" else contextlib.nullcontext()
+        self._writing = asyncio.Lock() if engine.dialect.name == "sqlite" else None
 
     @classmethod
     def from_settings(cls, settings: Settings, clock: Clock) -> Self:
@@ -150,12 +150,28 @@ class Database:
     async def begin(self) -> AsyncIterator[Transaction]:
         """Open a transaction that may write. Leaving it commits, an exception rolls back. Keep it short."""
         with _translated():
-            async with self._writing, self.engine.begin() as connection:
+            async with self._turn_to_write(), self.engine.begin() as connection:
                 transaction = Transaction(connection, self.clock)
                 yield transaction
                 await transaction._write_revisions()
         for scope in transaction.scopes:
             self.announce(scope)
+
+    @contextlib.asynccontextmanager
+    async def _turn_to_write(self) -> AsyncIterator[None]:
+        """Wait for the others of this process that write, no longer than SQLite itself would wait."""
+        if self._writing is None:
+            yield
+            return
+        try:
+            async with asyncio.timeout(WAIT_SECONDS if self._writing.locked() else None):
+                await self._writing.acquire()
+        except TimeoutError:
+            raise StoreFailed("The database does not answer as it should (others write for too long).") from None
+        try:
+            yield
+        finally:
+            self._writing.release()
 
     @contextlib.asynccontextmanager
     async def read(self) -> AsyncIterator[Transaction]:

@@ -15,8 +15,10 @@ from landbridge.errors import Misconfigured
 from landbridge.settings import Settings
 
 _CONNECTIONS = 10
-_WAIT_SECONDS = 30
 _TAKEN_ALONG = 500
+
+WAIT_SECONDS = 30
+"""How long one who wants to write waits for others."""
 
 
 def sqlite_engine(url: URL, settings: Settings) -> AsyncEngine:
@@ -60,7 +62,7 @@ def sqlite_engine(url: URL, settings: Settings) -> AsyncEngine:
 
 async def _connected(database: str) -> aiosqlite.Connection:
     def connect() -> sqlite3.Connection:
-        return sqlite3.connect(database, timeout=_WAIT_SECONDS, check_same_thread=False)
+        return sqlite3.connect(database, timeout=WAIT_SECONDS, check_same_thread=False)
 
     connection = _Connection(connect, _TAKEN_ALONG)
     connection._thread.daemon = True  # as SQLAlchemy has it: a process that ends waits for no statement

@@ -98,8 +98,9 @@ def _add_single(routes: APIRouter, rooms: Rooms) -> None:
     @routes.get("/{execution_id}")
     async def execution(project_id: str, execution_id: str) -> JSONResponse:
         row = await rooms.runs.get(project_id, execution_id)
+        trigger = await _trigger_of(rooms, row)
         async with rooms.database.read() as tx:
-            steps = [await _trigger_of(rooms, row), *await history.steps_of(tx, row.id)]
+            steps = [trigger, *await history.steps_of(tx, row.id)]
         return JSONResponse({**_execution(row), "stepExecutions": _chain(steps)})
 
     @routes.get("/{execution_id}/step-executions/{step_id}")

@@ -176,6 +176,7 @@ class Agenda:
             await engine.start(row.id, row.leg)
         except Exception:
             self._under_way.pop((row.id, row.leg), None)
+            self._freed.set()
             log.exception("a leg could not be begun; it is taken up as a dead worker's would be", run=row.id)
 
     async def _opened(self) -> "Engine":
@@ -201,8 +202,8 @@ class Agenda:
     async def _look_after_others(self) -> None:
         """Take over the runs of workers that died, and our own that never began."""
         async with self._database.read() as tx:
+            claimed = await store.workers_with_runs(tx)  # first: whoever claims after that may have just appeared
             workers = {row.id: row for row in await store.all_workers(tx)}
-            claimed = await store.workers_with_runs(tx)
         dead = self._silent(workers) | {id_ for id_ in claimed if id_ not in workers}
         for worker_id in dead - {self.worker_id}:
             await self._take_over(worker_id)

@@ -160,13 +160,22 @@ class Walk:
         for step in steps:
             if self.is_cancelled():
                 raise _Ended(Over(runs.CANCELLED))
-            if self.scope.until and self.clock.now() >= self.scope.until:
-                late = StepTimedOut("The workflow took longer than the step that runs it lets it.")
-                raise _Ended(Over(runs.FAILED, error=told(late)))
+            self._must_be_in_time(step)
             try:
                 await self._one(step)
             except LandbridgeError as error:
                 await self._in_vain(step, told(error))
+
+    def _must_be_in_time(self, step: Step) -> None:
+        """Fail the run if nobody waits for it any more; a step that it waited in is told to have failed by that."""
+        is_late = self.scope.until is not None and self.clock.now() >= self.scope.until
+        kept = self.carry.get(step.id, {})
+        if not is_late or isinstance(step, ConditionalStep) or _is_over(kept):
+            return
+        late = told(StepTimedOut("The workflow took longer than the step that runs it lets it."))
+        if kept:
+            self._note(step, runs.FAILED, error=late)
+        raise _Ended(Over(runs.FAILED, error=late))
 
     async def _one(self, step: Step) -> None:
         match step:

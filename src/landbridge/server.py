@@ -148,7 +148,7 @@ def _room_for_callers() -> int:
         more = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
         resource.setrlimit(resource.RLIMIT_NOFILE, (more, most))
         allowed = more
-    return (allowed - _OTHER_FILES) // 2
+    return max(1, (allowed - _OTHER_FILES) // 2)
 
 
 def _listen(settings: Settings) -> socket.socket:

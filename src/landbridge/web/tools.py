@@ -136,7 +136,7 @@ def _read(tool: Tool, values: dict[str, Any]) -> dict[str, Any]:  # Any: JSON, o
     for name, field in tool.action.given.model_fields.items():
         text = values.get(field.alias or name)
         if isinstance(text, str) and _is_structured(list(_plain(field.annotation))):
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(ValueError, RecursionError):
                 values[field.alias or name] = json.loads(text)
     return values
 

@@ -16,6 +16,8 @@ def must_be_schema(schema: dict[str, Any]) -> None:  # Any: JSON
     """Raise `InvalidRequest` for what is no JSON Schema, or refers to others: nothing is ever fetched for one."""
     try:
         _compiled(json.dumps(schema))
+    except RecursionError:
+        raise InvalidRequest("This JSON Schema is nested too deep.") from None
     except ValueError as error:
         raise InvalidRequest(f"This is no JSON Schema: {_said(error)}.") from None
 

@@ -1,5 +1,6 @@
 """The mask over what people read of runs: all secrets of the project, and what looks like one."""
 
+import json
 import re
 from collections.abc import Collection, Iterable
 from functools import lru_cache
@@ -18,14 +19,16 @@ _NUMBER = re.compile(r"[-+]?[0-9]{1,300}(?:\.[0-9]{1,300})?")
 class Mask:
     """Hides secrets in JSON: in texts and names wherever they stand, and numbers that one spells.
 
-    The longest go first: of a secret with another one in it, nothing is to be left.
+    Also as JSON in a text, and without the blanks around them. The longest go first: of a secret with another one in
+    it, nothing is to be left.
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._known = frozenset(filter(None, secrets))
-        self._secrets = sorted(self._known, key=len, reverse=True)
-        spelt = [secret.strip() for secret in self._secrets]
-        self._numbers = {_number(text) for text in spelt if _NUMBER.fullmatch(text)}
+        stripped = {secret.strip() for secret in self._known} - {""}
+        written = {json.dumps(secret, ensure_ascii=is_ascii)[1:-1] for secret in stripped for is_ascii in (True, False)}
+        self._secrets = sorted(self._known | stripped | written, key=len, reverse=True)
+        self._numbers = {_number(text) for text in stripped if _NUMBER.fullmatch(text)}
 
     def with_(self, secrets: Collection[str]) -> "Mask":
         """Return this mask, hiding some more."""

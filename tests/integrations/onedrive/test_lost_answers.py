@@ -232,6 +232,34 @@ async def test_a_copy_that_is_numbered_is_made_once_whichever_way_its_answer_is_
     assert [name for name in account.names() if name.startswith("a")] == sorted(["a.txt", numbered])
 
 
+async def test_a_folder_that_is_still_being_copied_when_the_answer_is_lost_is_waited_for(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box = account.folder("Box")
+    for name in ("a.txt", "b.txt"):
+        account.file(name, b"x", box)
+    given = {"itemPath": "Box", "destinationPath": "/", "name": "Copy"}
+    account.plant(operation="item.copy", effect="reset")  # and below its copy grows as slowly as OneDrive's may
+    with pytest.raises(ProviderFailed):
+        await account.step("it", "copy_item", **given)
+    copy = account.folder("Copy")
+    account.file("a.txt", b"x", copy)
+    waits: list[timedelta] = []
+    advance = account.clock.advance
+
+    def wait(span: timedelta) -> None:
+        waits.append(span)
+        if len(waits) == 6:
+            account.file("b.txt", b"x", copy)
+        advance(span)
+
+    monkeypatch.setattr(account.clock, "advance", wait)
+
+    assert (await account.step("it", "copy_item", **given)).id == copy.id
+    assert len(waits) == 6
+    assert {"Copy 1", "Copy"} & set(account.names()) == {"Copy"}
+
+
 async def test_a_copy_whose_monitor_tells_no_id_is_looked_for(
     account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:

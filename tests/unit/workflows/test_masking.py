@@ -32,6 +32,13 @@ def test_no_secret_is_left_wherever_it_stands(given_: tuple[list[str], Any]) -> 
     assert not [secret for secret in secrets if secret in left]
 
 
+@pytest.mark.parametrize("secret", ["-----BEGIN\nKEY-----\n", 'a "quoted" one', "schön"])
+def test_no_secret_is_left_in_a_text_that_holds_it_as_json_or_without_its_last_line_break(secret: str) -> None:
+    for text in (json.dumps({"q": secret}), json.dumps({"q": secret}, ensure_ascii=False), secret.strip()):
+        assert "•••" in Mask([secret]).over(text)
+        assert not {secret.strip(), json.dumps(secret.strip())[1:-1]} & {Mask([secret]).over(text)}
+
+
 def test_of_a_secret_with_another_one_in_it_nothing_is_left() -> None:
     secrets = ["key-1", "key-1-and-its-tail", "key"]
     assert Mask(secrets).over("a key-1-and-its-tail b key-1 c key") == "a ••• b ••• c •••"

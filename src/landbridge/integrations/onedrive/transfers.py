@@ -179,7 +179,7 @@ class Upload:
         """
         await self._hash_up_to(self.contents.size)
         async for item in called(self.graph, self.place, self.conflict):
-            is_ours = has_contents(item, self._hash) or (_may_be_rewritten(item) and self._is_marked(item))
+            is_ours = has_contents(item, self._hash) or (may_be_rewritten(item) and self._is_marked(item))
             if item.file is not None and is_ours and is_fresh(item, there, self.conflict):
                 return await self._timed(item)
         return None
@@ -212,7 +212,7 @@ class Upload:
             item["fileSystemInfo"] = self.times
         self._count_try()
         answer = await self.graph.call("POST", self.place / "createUploadSession", json={"item": item}, repeatable=True)
-        self.url = str(answer.json()["uploadUrl"])
+        self.url, self._arrived = str(answer.json()["uploadUrl"]), 0
         await self._note()
         return 0
 
@@ -309,12 +309,12 @@ class Upload:
     async def _verified(self, answer: Answer) -> DriveItem:
         item = DriveItem.model_validate(answer.json())
         await self._hash_up_to(self.contents.size)
-        if not (has_contents(item, self._hash) or _may_be_rewritten(item)):
+        if not (has_contents(item, self._hash) or may_be_rewritten(item)):
             raise ContentsDamaged(f"OneDrive stored “{item.name}” with other contents than were sent.")
         return item
 
 
-def _may_be_rewritten(item: DriveItem) -> bool:
+def may_be_rewritten(item: DriveItem) -> bool:
     """Tell whether an item may have other contents than were sent, and be whole: SharePoint is behind work drives."""
     of = item.parent_reference
     return (of is None or of.drive_type != "personal") and _REWRITTEN.search(item.name or "") is not None

@@ -19,6 +19,7 @@ from landbridge.integrations.onedrive.models.files_or_folders import CopyItem
 from landbridge.integrations.onedrive.models.items import DriveItem
 from landbridge.integrations.onedrive.names import check_name
 from landbridge.integrations.onedrive.traces import called, is_fresh, noted
+from landbridge.integrations.onedrive.transfers import may_be_rewritten
 from landbridge.kit import Wait, action
 
 _LOOK_AGAIN = timedelta(seconds=2)
@@ -115,10 +116,14 @@ async def _look(graph: Graph, given: CopyItem, state: _State) -> DriveItem | Wai
 
     After some looks the step begins anew, unless the copy had been begun for certain.
     """
+    original, is_growing = DriveItem.model_validate(state["original"]), False
     async for item in called(graph, _target(state), given.conflict_behavior):
-        is_new = is_fresh(item, state["there"], given.conflict_behavior)
-        if is_new and _is_equal(item, DriveItem.model_validate(state["original"])):
-            return await _done(graph, item)
+        if is_fresh(item, state["there"], given.conflict_behavior):
+            if _is_equal(item, original):
+                return await _done(graph, item)
+            is_growing |= item.is_folder and original.is_folder
+    if is_growing:  # the copy, most likely, which is not done yet
+        return _later(graph, state)
     if state["looks"] < _LOOKS:
         await graph.context.checkpoint.write({**state, "looks": state["looks"] + 1})
     elif "monitor" in state:
@@ -133,10 +138,15 @@ def _target(state: _State) -> Place:
 
 
 def _is_equal(copy: DriveItem, original: DriveItem) -> bool:
-    """Tell whether an item may be the copy: a file by its digest, or else its size, a folder by what lies in it."""
+    """Tell whether an item may be the copy: a file by its digest, or else its size, a folder by what lies in it.
+
+    Of what SharePoint rewrites neither is the same.
+    """
     if copy.is_folder or original.is_folder:
         counts = {one.folder.child_count for one in (copy, original) if one.folder} - {None}
         return copy.is_folder == original.is_folder and len(counts) < 2
+    if may_be_rewritten(copy):
+        return True
     digests = {one.file.hashes.quick_xor_hash for one in (copy, original) if one.file and one.file.hashes} - {None}
     return len(digests) < 2 and copy.size == original.size
 

@@ -31,7 +31,7 @@ async def test_a_drive_answers_under_every_version(caller: Caller, version: str)
         ("GET", "/me/drive/root/Children('Documents')/children('Welcome.txt')", 200),
         ("GET", "/me/drive/root/children('@a1')?@a1='Documents'", 200),
         ("POST", "/me/drive/root:/new.bin:/createuploadsession", 200),
-        ("GET", "/Users/ada@contoso.example/drive", 200),
+        ("GET", "/USERS/ada@contoso.example/drive", 200),
         ("GET", "/me/drive/ITEMS/nothing", 404),
     ],
 )

@@ -32,7 +32,7 @@ from landbridge.errors import (
 )
 from msgraph_sandbox.drive.names import check_name
 from msgraph_sandbox.drive.refusals import GraphRefused
-from msgraph_sandbox.graph.service import ITEM_ROUTES, Route
+from msgraph_sandbox.graph import service
 from msgraph_sandbox.graph.visit import Visit
 from msgraph_sandbox.http import Response
 
@@ -615,7 +615,7 @@ async def test_an_answer_that_only_claims_to_be_json_is_a_file(
     async def answer(visit: Visit) -> Response:
         return Response(200, {"Content-Type": "application/json"}, body)
 
-    monkeypatch.setitem(ITEM_ROUTES, ("GET", ()), Route("item.get", "read", answer))
+    monkeypatch.setitem(service._ITEM_ROUTES, ("GET", ()), service.Route("item.get", "read", answer))
 
     got = await account.run("onedrive_request", path="/me/drive/root")
 

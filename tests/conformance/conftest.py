@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 from tests.conformance.stage import Stage, stage
 
-ONE_OF = 9
+ONE_OF = 15
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

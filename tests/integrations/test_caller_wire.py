@@ -611,8 +611,10 @@ async def test_more_than_there_is_room_for_are_told_so(server: Server) -> None:
 
 
 async def test_those_who_come_on_top_are_not_kept_and_the_log_says_why_once(
-    server: Server, caplog: pytest.LogCaptureFixture
+    server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(wire.log, "warning", lambda text, *given: said.append(text % given))
     async with server.serving(server.echo, limit_concurrency=2):
         writers = [(await server.open())[1] for _ in range(2)]
         while len(server.connections) < 2:
@@ -622,4 +624,4 @@ async def test_those_who_come_on_top_are_not_kept_and_the_log_says_why_once(
             writer.close()
 
     assert [answer.split(b"\r\n")[0] for answer in come] == [b"HTTP/1.1 503 Service Unavailable"] * 3
-    assert [record.message for record in caplog.records] == ["There is no room for more than 2 callers."]
+    assert said == ["There is no room for more than 2 callers."]

@@ -12,7 +12,7 @@ import pytest
 import structlog
 from scripts import setup
 from tests.ground.chromium import running_chromium
-from tests.ground.postgres import FORGETFUL, PostgresServer, running_postgres
+from tests.ground.postgres import PostgresServer, running_postgres
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser
@@ -27,7 +27,7 @@ structlog.configure(processors=[*_processors, _renderer])
 def postgres_server() -> Iterator[PostgresServer]:
     """The server that `$TEST_DATABASE_URL` names, whose role may create databases; else one of our own."""
     with ExitStack() as stack:
-        url = os.environ.get("TEST_DATABASE_URL") or stack.enter_context(running_postgres(*FORGETFUL))
+        url = os.environ.get("TEST_DATABASE_URL") or stack.enter_context(running_postgres(forgetful=True))
         server = PostgresServer(url)
         stack.callback(server.close)
         yield server

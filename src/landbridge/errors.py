@@ -73,6 +73,8 @@ class LandbridgeError(Exception):
         self.message = message
         self.meta = dict(meta or {})
         self.retry_after = retry_after
+        self.nothing_done = False
+        """Whether what was asked for has certainly not been done, so that it can be asked for anew."""
 
     def body(self) -> dict[str, Any]:
         """Return the error as the API and the browser SDK read it."""

@@ -283,6 +283,13 @@ translated = _Translated()
 
 
 def _ours(error: BaseException) -> LandbridgeError | None:
+    ours = _kind_of(error)
+    if ours is not None:
+        ours.nothing_done = isinstance(error, http1.Unreached)
+    return ours
+
+
+def _kind_of(error: BaseException) -> LandbridgeError | None:
     if isinstance(error, TimeoutError):
         return ProviderTimedOut("The provider took too long to answer.")
     if isinstance(error, http1.Unsendable):

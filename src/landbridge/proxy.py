@@ -17,7 +17,14 @@ from landbridge.access import Caller
 from landbridge.catalog import Catalog, Manifest
 from landbridge.clock import Clock
 from landbridge.connections.tokens import Opened, Tokens
-from landbridge.errors import InvalidRequest, OutboundRefused, ProviderBusy, ProviderFailed, TokenRenewed
+from landbridge.errors import (
+    InvalidRequest,
+    LandbridgeError,
+    OutboundRefused,
+    ProviderBusy,
+    ProviderFailed,
+    TokenRenewed,
+)
 from landbridge.outbound import LONGEST_WAIT, Lines, Outbound, Stream, lines, retry_after
 from landbridge.providers.microsoft import PERSONAL_TENANT
 from landbridge.settings import Settings
@@ -119,7 +126,12 @@ class Proxy:
 
     async def send(self, caller: Caller, integration: str, selector: str | None, outgoing: Outgoing) -> Stream:
         """Open the caller's connection, and return what `send_for` does. Raises what `Tokens.open` raises, too."""
-        return await self.send_for(await self._tokens.open(caller, integration, selector), outgoing)
+        try:
+            opened = await self._tokens.open(caller, integration, selector)
+        except LandbridgeError as error:
+            error.nothing_done = True
+            raise
+        return await self.send_for(opened, outgoing)
 
     async def send_for(self, opened: Opened, outgoing: Outgoing) -> Stream:
         """Return the provider's answer, whatever its status, its body still on its way.
@@ -163,8 +175,10 @@ class Proxy:
         """Return a new token and the answer to a second try with it, or what there was if there is no newer token."""
         try:
             renewed = await self._tokens.renew(opened)
-        except BaseException:
+        except BaseException as error:
             refused.close()
+            if isinstance(error, LandbridgeError):
+                error.nothing_done = True
             raise
         if renewed.version == opened.version:
             return opened, refused

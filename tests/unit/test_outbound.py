@@ -10,8 +10,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from landbridge.errors import OutboundRefused, ProviderUnreachable
-from landbridge.outbound import LONGEST_WAIT, AddressGuard, Outbound, retry_after
+from landbridge.errors import LandbridgeError, OutboundRefused, ProviderTimedOut, ProviderUnreachable
+from landbridge.http1 import BrokenOff, Unreached
+from landbridge.http1.client import UnreachedInTime
+from landbridge.outbound import LONGEST_WAIT, AddressGuard, Outbound, retry_after, translated
 from landbridge.settings import Settings
 
 PUBLIC = "93.184.215.14"
@@ -302,3 +304,21 @@ def test_a_date_is_waited_for_a_past_one_not_at_all_and_a_far_one_not_for_ever(s
 @pytest.mark.parametrize("value", [None, "", " ", "soon", "nan", "NaN", "12 minutes"])
 def test_what_asks_for_no_wait_gives_none(value: str | None) -> None:
     assert retry_after(value, now=NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "nothing_done"),
+    [
+        (Unreached("No connection."), ProviderUnreachable, True),
+        (UnreachedInTime("No connection."), ProviderTimedOut, True),
+        (BrokenOff("No answer."), ProviderUnreachable, False),
+        (TimeoutError("No answer."), ProviderTimedOut, False),
+    ],
+)
+def test_only_of_what_was_never_sent_it_is_said_that_nothing_was_done(
+    error: OSError, kind: type[LandbridgeError], *, nothing_done: bool
+) -> None:
+    with pytest.raises(kind) as told, translated:
+        raise error
+
+    assert told.value.nothing_done is nothing_done

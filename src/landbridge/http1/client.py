@@ -30,6 +30,10 @@ class Unreached(ConnectionError):
     """No connection could be made."""
 
 
+class UnreachedInTime(Unreached, TimeoutError):
+    """No connection could be made in `CONNECT_SECONDS`."""
+
+
 class Client:
     """A pool of connections; one for each event loop."""
 
@@ -101,7 +105,9 @@ class Client:
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 connection = await self._connected(host)
-        except (TimeoutError, ssl.SSLError):
+        except TimeoutError as error:
+            raise UnreachedInTime(f"No connection to {host.name} could be made in time.") from error
+        except ssl.SSLError:
             raise
         except OSError as error:
             raise Unreached(f"No connection to {host.name} could be made.") from error

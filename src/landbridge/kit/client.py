@@ -39,6 +39,9 @@ _TRIES = 3
 _PAUSE = timedelta(milliseconds=200)
 _NOTHING_DONE = frozenset({423, 429})
 _PASSING = frozenset({500, 502, 503, 504, 509})
+_REFUSED = (ActionRefused, CallerMistake, ProviderBusy)
+"""Errors of an API that has done nothing."""
+
 _REPEATABLE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 
 Body = bytes | Callable[[], AsyncIterator[bytes]] | None
@@ -173,7 +176,7 @@ class Client:
         else:
             start, found = Start(self.context.clock.now().replace(microsecond=0), await note()), None
             await checkpoint.write({"began": start.at.isoformat(), "noted": start.noted})
-        result = found or await self._done_or_found(do, find, start)
+        result = found or await self._done_or_found(do, find, start, is_first=not state)
         await checkpoint.write({"result": result.as_json()})
         return result
 
@@ -182,14 +185,16 @@ class Client:
         do: Callable[[Start], Awaitable[_ResultT]],
         find: Callable[[Start], Awaitable[_ResultT | None]],
         start: Start,
+        *,
+        is_first: bool,
     ) -> _ResultT:
         try:
             return await do(start)
-        except (ActionRefused, CallerMistake, ProviderBusy):
-            await self.context.checkpoint.clear()  # nothing was done
-            raise
-        except ProviderFailed:
-            if found := await find(start):
+        except LandbridgeError as error:
+            if isinstance(error, _REFUSED) or (is_first and error.nothing_done):
+                await self.context.checkpoint.clear()
+                raise
+            if isinstance(error, ProviderFailed) and (found := await find(start)):
                 return found
             raise
 

@@ -402,3 +402,16 @@ async def test_an_invitation_of_one_who_is_new_among_others_is_known_by_them(acc
     invited = await repeated(account, "invite_people", **INVITATION | {"emails": ["x@y.example", "new@y.example"]})
 
     assert {one.email for one in invited.value} == {"x@y.example", "new@y.example"}
+
+
+async def test_what_was_never_sent_is_asked_for_anew(account: Account) -> None:
+    account.clock.advance(timedelta(hours=2))
+    account.plant(operation="token", count=None, status=503)
+    asked: dict[str, Any] = {"method": "POST", "path": "/me/drive/root/children", "body": {"name": "Box", "folder": {}}}
+
+    with pytest.raises(ProviderFailed):
+        await account.step("it", "onedrive_request", **asked)
+    account.sandbox.world.faults.clear()
+    account.clock.advance(timedelta(minutes=10))
+
+    assert (await account.step("it", "onedrive_request", **asked)).status == 201

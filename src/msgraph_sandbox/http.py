@@ -15,6 +15,8 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes
 
+from pydantic_core import to_json
+
 # The five ASGI types. ASGI messages are dictionaries of mixed values, hence `Any`.
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -212,8 +214,7 @@ def _no_constant(name: str) -> None:
 
 def json_response(value: Json, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Return a compact JSON answer."""
-    body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-    return Response(status, {"Content-Type": "application/json; charset=utf-8", **(headers or {})}, body)
+    return Response(status, {"Content-Type": "application/json; charset=utf-8", **(headers or {})}, to_json(value))
 
 
 def html_response(text: str, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

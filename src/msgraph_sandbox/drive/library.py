@@ -165,4 +165,4 @@ def _contents(item: Item, version: str) -> Blob:
 
 
 def _sign(drive_id: str, item_id: str, version: str, expires: int) -> str:
-    return hmac.new(_SIGNING_KEY, f"{drive_id}|{item_id}|{version}|{expires}".encode(), "sha256").hexdigest()
+    return hmac.digest(_SIGNING_KEY, f"{drive_id}|{item_id}|{version}|{expires}".encode(), "sha256").hex()

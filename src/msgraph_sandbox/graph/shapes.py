@@ -9,6 +9,7 @@ import base64
 import hashlib
 import mimetypes
 from datetime import datetime
+from functools import lru_cache
 from urllib.parse import quote
 
 from msgraph_sandbox.drive.drive import Drive
@@ -162,9 +163,16 @@ def parent_reference(drive: Drive, item: Item, *, with_path: bool) -> Json:
         return reference
     reference |= {"id": parent.id, "name": parent.name}
     if with_path:
-        above = parent.path()
-        reference["path"] = f"/drives/{drive.id}/root:" + (f"/{quote(above)}" if above else "")
+        reference["path"] = f"/drives/{drive.id}/root:{_path_in_url(parent)}"
     return reference
+
+
+def _path_in_url(item: Item) -> str:
+    """Return an item's path, encoded, with its leading slash; the root's is empty."""
+    return f"{_path_in_url(item.parent)}/{_encoded(item.name)}" if item.parent is not None else ""
+
+
+_encoded = lru_cache(maxsize=10_000)(quote)
 
 
 def identity(actor: Actor) -> Json:
@@ -203,21 +211,26 @@ def web_url(drive: Drive, item: Item) -> str:
     """Return the address for a browser; nothing answers there."""
     if drive.personal:
         return f"{drive.web_url}?id={quote(item.id)}"
-    path = item.path()
-    return drive.web_url + (f"/{quote(path)}" if path else "")
+    return drive.web_url + _path_in_url(item)
 
 
 def mime_of(item: Item) -> str:
     """Return the media type that was set, or that the name suggests."""
     if item.extras is not None and item.extras.mime:
         return item.extras.mime
-    return mimetypes.guess_type(item.name, strict=False)[0] or "application/octet-stream"
+    _, dot, suffixes = item.name.partition(".")
+    return _suggested(dot + suffixes)
+
+
+@lru_cache(maxsize=1000)
+def _suggested(suffixes: str) -> str:
+    return mimetypes.guess_type(f"name{suffixes}", strict=False)[0] or "application/octet-stream"
 
 
 def time_text(moment: datetime, drive: Drive) -> str:
     """Return a time as the drive's kind writes it: whole seconds for work accounts, milliseconds for personal ones."""
-    text = moment.replace(tzinfo=None).isoformat(timespec="milliseconds" if drive.personal else "seconds")
-    return text.removesuffix(".000") + "Z"
+    text = moment.isoformat(timespec="milliseconds" if drive.personal else "seconds")
+    return text.removesuffix("+00:00").removesuffix(".000") + "Z"
 
 
 def select_fields(body: dict[str, Json], select: str | None) -> dict[str, Json]:

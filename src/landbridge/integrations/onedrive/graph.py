@@ -79,8 +79,7 @@ class Graph(Client):
 
     async def item(self, place: Place, **options: str) -> DriveItem:
         """Return the item at a place as it is, a shortcut as a shortcut."""
-        query = "".join(f"{'&' if n else '?'}${name}={value}" for n, (name, value) in enumerate(options.items()))
-        return DriveItem.model_validate((await self.call("GET", place.path + query)).json())
+        return DriveItem.model_validate((await self.call("GET", place.path + query(**options))).json())
 
     async def find(
         self, drive_id: str | None, item_id: str | None, path: str | None, *, follow: bool = True
@@ -209,6 +208,11 @@ async def _items(page: _Page) -> AsyncIterator[list[DriveItem]]:
     for first in range(0, len(said), _AT_ONE_GO):
         await asyncio.sleep(0)
         yield [DriveItem.model_validate(one) for one in said[first : first + _AT_ONE_GO]]
+
+
+def query(**options: str) -> str:
+    """Return OData's query options, such as `?$select=id,name`; nothing if there are none."""
+    return "".join(f"{'&' if n else '?'}${name}={value}" for n, (name, value) in enumerate(options.items()))
 
 
 def place_of(drive_id: str | None, item_id: str | None, path: str | None) -> Place:

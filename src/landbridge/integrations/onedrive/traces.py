@@ -12,7 +12,7 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from landbridge.errors import ItemNotFound
-from landbridge.integrations.onedrive.graph import FULL_PAGE, Graph, Place
+from landbridge.integrations.onedrive.graph import FULL_PAGE, Graph, Place, query
 from landbridge.integrations.onedrive.hashes import QuickXorHash
 from landbridge.integrations.onedrive.models.items import DriveItem
 from landbridge.integrations.onedrive.models.places import Conflict
@@ -21,11 +21,11 @@ Noted = dict[str, JsonValue]
 """What was there before the first try: ids, each with a tag of the contents."""
 
 
-async def called(graph: Graph, place: Place, conflict: Conflict) -> AsyncIterator[DriveItem]:
+async def called(graph: Graph, place: Place, conflict: Conflict, **options: str) -> AsyncIterator[DriveItem]:
     """Yield what is at a place by now, and if the drive may number a name that is taken, under the names it gives."""
     if conflict != "rename":
         try:
-            yield await graph.item(place)
+            yield await graph.item(place, **options)
         except ItemNotFound:
             return
         return
@@ -34,7 +34,7 @@ async def called(graph: Graph, place: Place, conflict: Conflict) -> AsyncIterato
     ours = re.compile(re.escape(stem or name) + r"( \d+)?" + re.escape(dot + extension if stem else ""), re.IGNORECASE)
     whole = re.compile(re.escape(name) + r"( \d+)?", re.IGNORECASE)  # as a folder's name is numbered
     children = Place(place.drive, place.start, tuple(folder)) / "children"
-    async for page in graph.pages(f"{children}?$top={FULL_PAGE}"):
+    async for page in graph.pages(children + query(top=str(FULL_PAGE), **options)):
         for said in page["value"]:
             if ours.fullmatch(str(said.get("name"))) or whole.fullmatch(str(said.get("name"))):
                 yield DriveItem.model_validate(said)
@@ -42,7 +42,7 @@ async def called(graph: Graph, place: Place, conflict: Conflict) -> AsyncIterato
 
 async def noted(graph: Graph, place: Place, conflict: Conflict) -> Noted:
     """Return what is there under the names in question."""
-    return {item.id: _tag(item) async for item in called(graph, place, conflict)}
+    return {item.id: _tag(item) async for item in called(graph, place, conflict, select="id,name,cTag,eTag")}
 
 
 def is_fresh(item: DriveItem, there: Noted, conflict: Conflict) -> bool:

@@ -5,7 +5,6 @@ The only room that uses the HTTP client, `http1`. Its errors leave here as ours:
 """
 
 import asyncio
-import json
 import re
 import socket
 import ssl
@@ -20,6 +19,7 @@ from urllib.parse import urlencode
 
 from cachetools import TTLCache
 from multidict import CIMultiDict, CIMultiDictProxy
+from pydantic_core import from_json
 from yarl import URL
 
 from landbridge import http1
@@ -69,7 +69,7 @@ class Answer:
     def json(self) -> Any:  # Any: another system's JSON
         """Return the body as JSON, or None if it is none."""
         try:
-            return json.loads(self.body)
+            return from_json(self.body)
         except ValueError:
             return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -19,8 +20,10 @@ class Recorded(Graph):
 
     def __init__(self, answers: dict[str, Any]) -> None:
         self._answers = answers
+        self.asked: list[str] = []
 
     async def call(self, method: str, path: str, **_: Any) -> Answer:  # Any: not looked at
+        self.asked.append(path)
         return answer(200, self._answers[path])
 
 
@@ -28,7 +31,8 @@ def answer(status: int, body: Any) -> Answer:
     return Answer(status, CIMultiDictProxy(CIMultiDict({"request-id": "r-1"})), json.dumps(body).encode())
 
 
-async def test_only_a_missing_link_is_the_end_and_a_page_may_be_empty() -> None:
+@pytest.mark.parametrize("ahead", [False, True])
+async def test_only_a_missing_link_is_the_end_and_a_page_may_be_empty(*, ahead: bool) -> None:
     graph = Recorded(
         {
             "/a": {"value": [{"id": "1"}], "@odata.nextLink": "/b"},
@@ -37,10 +41,50 @@ async def test_only_a_missing_link_is_the_end_and_a_page_may_be_empty() -> None:
         }
     )
 
-    assert [page["value"] async for page in graph.pages("/a")] == [[{"id": "1"}], [], [{"id": "2"}]]
+    assert [page["value"] async for page in graph.pages("/a", ahead=ahead)] == [[{"id": "1"}], [], [{"id": "2"}]]
 
 
-async def test_a_list_that_leads_in_a_circle_is_an_error_and_not_a_loop() -> None:
+async def test_the_next_page_is_asked_for_before_one_is_looked_at_and_not_if_nobody_wants_it() -> None:
+    graph = Recorded(
+        {
+            "/a": {"@odata.nextLink": "/b", "value": [{"id": "1", "name": "x" * 10_000}]},
+            "/b": {"value": [{"id": "2", "name": "x" * 10_000}], "@odata.nextLink": "/c"},
+            "/c": {"value": []},
+        }
+    )
+    for ahead, asked in ((True, [["/a", "/b"], ["/a", "/b", "/c"]]), (False, [["/a"], ["/a", "/b"]])):
+        graph.asked.clear()
+        async with contextlib.aclosing(graph.pages("/a", ahead=ahead)) as pages:
+            seen = [list(graph.asked) for _ in range(2) if await anext(pages)]
+        assert seen == asked
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        {"value": [{"@odata.nextLink": "/wrong"}], "@odata.nextLink": "/b"},
+        {"value": [{"@odata.nextLink": "/wrong"}, {"name": "x" * 10_000}], "@odata.nextLink": "/b"},
+        {"value": [{"name": "x" * 10_000}, {"@odata.nextLink": "/wrong"}], "@odata.nextLink": "/b"},
+        {"a": "x" * 10_000, "@odata.nextLink": "/b", "value": [{"name": "x" * 10_000}]},
+    ],
+)
+async def test_where_a_page_leads_is_what_the_whole_of_it_says(first: Any) -> None:
+    graph = Recorded({"/a": first, "/b": {"value": ["the end"]}, "/wrong": {"value": ["others"]}})
+
+    *_, last = [page["value"] async for page in graph.pages("/a", ahead=True)]
+
+    assert last == ["the end"]
+
+
+async def test_an_end_is_the_end_whatever_seems_to_follow() -> None:
+    first = {"value": [{"@odata.nextLink": "/wrong"}]}
+    graph = Recorded({"/a": first, "/wrong": {"value": ["others"]}})
+
+    assert [page async for page in graph.pages("/a", ahead=True)] == [first]
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+async def test_a_list_that_leads_in_a_circle_is_an_error_and_not_a_loop(*, ahead: bool) -> None:
     graph = Recorded(
         {
             "/a": {"value": [], "@odata.nextLink": "/b"},
@@ -49,7 +93,7 @@ async def test_a_list_that_leads_in_a_circle_is_an_error_and_not_a_loop() -> Non
     )
 
     with pytest.raises(ProviderFailed, match="circle"):
-        async for _ in graph.pages("/a"):
+        async for _ in graph.pages("/a", ahead=ahead):
             pass
 
 

@@ -512,6 +512,25 @@ async def test_only_the_time_counts_in_which_somebody_waits_for_the_body(
         writer.close()
 
 
+async def test_an_answer_that_gets_on_is_not_ended_for_want_of_a_body(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def in_its_own_time(_scope: Any, receive: Any, send: Any) -> None:
+        assert (await receive())["body"] == b"hal"
+        listening = asyncio.create_task(receive())
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"10")]})
+        for n in range(10):
+            await asyncio.sleep(0.05)
+            await send({"type": "http.response.body", "body": b"x", "more_body": n < 9})
+        await listening
+
+    monkeypatch.setattr(wire, "SILENT_SECONDS", 0.2)
+    async with server.serving(in_its_own_time, timeout_keep_alive=1):
+        come = await server.talk(HALF)
+
+    assert come.endswith(b"\r\n\r\nxxxxxxxxxx")
+
+
 async def test_a_body_that_nobody_wants_any_more_keeps_no_connection(server: Server) -> None:
     async def at_once(_scope: Any, _receive: Any, send: Any) -> None:
         await answer(send, b"no", status=404)

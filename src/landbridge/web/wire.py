@@ -241,9 +241,11 @@ class Wire(asyncio.Protocol):
         self._deadline = None
 
     def write(self, data: bytes) -> None:
-        """Send something now."""
+        """Send something now. Whoever is given something may go on being silent meanwhile."""
         self._flush()
         self.transport.write(data)
+        if self._deadline is not None:
+            self._deadline = self.loop.time() + SILENT_SECONDS
 
     def write_soon(self, data: bytes) -> None:
         """Send something with what other connections send in this turn of the event loop."""

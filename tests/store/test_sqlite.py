@@ -10,6 +10,7 @@ from sqlalchemy import text
 from tests.ground.migrated import migrate
 
 from landbridge.clock import SystemClock
+from landbridge.errors import StoreFailed
 from landbridge.settings import Settings
 from landbridge.store.database import Database
 
@@ -81,3 +82,17 @@ async def test_writers_of_one_process_go_one_after_the_other_without_asking_sqli
     await asyncio.gather(*(write(number) for number in range(30)))
 
     assert order == [number for number in range(30) for _ in range(2)]
+
+
+async def test_a_writer_waits_for_the_others_of_its_process_as_long_as_for_those_of_another(
+    sqlite: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("landbridge.store.database.WAIT_SECONDS", 0.05)
+
+    async with sqlite.begin():
+        with pytest.raises(StoreFailed, match="others write for too long"):
+            async with sqlite.begin():
+                pass
+
+    async with sqlite.begin() as tx:
+        assert (await tx.execute(text("SELECT 1"))).scalar_one() == 1

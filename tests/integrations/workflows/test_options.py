@@ -122,6 +122,11 @@ async def test_a_step_ends_at_its_time_whatever_it_is_about(crew: Crew, kind: st
     assert run.state == SUCCEEDED
     error = (await crew.output(run.id))["result"]["all"]["error"]
     assert error["code"] in {"step_timed_out", "provider_timed_out"}
+    async with crew.place.house.database.read() as tx:
+        children = await store.children(tx, run.id, "call")
+    for child in children:
+        waited_in = (await crew.steps((await crew.ended(child.id)).id))["inner"]
+        assert (waited_in.state, (waited_in.error or {})["code"]) == (FAILED, "step_timed_out")
 
 
 @pytest.mark.parametrize("kind", KINDS)

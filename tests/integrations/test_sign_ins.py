@@ -30,6 +30,7 @@ async def test_an_install_that_the_product_completes_is_the_outcome_of_its_sign_
 
     assert completed.status == 201, completed.body
     assert outcome.json == {"connectCredentialId": completed.json["id"]}
+    assert b'landbridge_installs_total{outcome="connected"} 1.0' in landbridge.house.metrics.exposition()
 
 
 async def test_an_install_that_the_product_cannot_complete_ends_its_sign_in(landbridge: Place) -> None:

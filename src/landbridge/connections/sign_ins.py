@@ -222,11 +222,9 @@ class SignIns:
         try:
             async with self._recording(row):
                 await self._check_browser(row, cookie)
-                connection_id = await self._connect(row, code=code, error=error)
+                await self._connect(row, code=code, error=error)
         except LandbridgeError as failure:
             return Outcome(failure.message, failure.body())
-        self._metrics.installs.labels("connected").inc()
-        log.info("account connected", project=row.project_id, integration=row.integration, connection=connection_id)
         return Outcome("The account is connected.")
 
     async def _already(self, row: SignInRow) -> Outcome:
@@ -253,13 +251,13 @@ class SignIns:
                 "Go back to the app and connect from there."
             )
 
-    async def _connect(self, row: SignInRow, *, code: str | None, error: str | None) -> str:
+    async def _connect(self, row: SignInRow, *, code: str | None, error: str | None) -> None:
         if error or not code:
             raise _refused_by_provider(error)
         active = await self._projects.active(row.project_id, row.integration)
         grant, account = await self._redeem(active, row, code=code, redirect_url=row.redirect_url)
         caller = Caller(row.project_id, row.user_id, row.expires_at)
-        return await self._save(caller, active, InstallOptions.parse(row.options), grant, account, row)
+        await self._save(caller, active, InstallOptions.parse(row.options), grant, account, row)
 
     async def complete(
         self, caller: Caller, integration: str, *, code: str, redirect_url: str | None, options: Mapping[str, Any]
@@ -329,6 +327,8 @@ class SignIns:
                 await self._add(tx, caller, id_, active.settings.type, options.external_id, granted)
             if sign_in:
                 await store.finish(tx, sign_in, connection_id=id_)
+        self._metrics.installs.labels("connected").inc()
+        log.info("account connected", project=caller.project_id, integration=active.settings.type, connection=id_)
         return id_
 
     def _granted(

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Collection, Iterable
 from functools import lru_cache
+from itertools import count
 from typing import Any
 
 from landbridge.telemetry import redact
@@ -39,12 +40,11 @@ class Mask:
         if isinstance(value, str):
             return redact(self._without_secrets(value))
         if isinstance(value, dict):
-            return {
-                self._without_secrets(name): MASKED
-                if inner and isinstance(inner, str) and _is_secret(name)
-                else self.over(inner)
-                for name, inner in value.items()
-            }
+            hidden: dict[str, Any] = {}
+            for name, inner in value.items():
+                is_secret = inner and isinstance(inner, str) and _is_secret(name)
+                hidden[_free(self._without_secrets(name), hidden)] = MASKED if is_secret else self.over(inner)
+            return hidden
         if isinstance(value, list):
             return [self.over(inner) for inner in value]
         return MASKED if self._numbers and not isinstance(value, bool) and value in self._numbers else value
@@ -53,6 +53,13 @@ class Mask:
         for secret in self._secrets:  # mostly there are none
             text = text.replace(secret, MASKED)
         return text
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    """Return a name for an entry, numbered if the mask gave it to another one: none may be lost by being hidden."""
+    if name not in taken:
+        return name
+    return next(free for n in count(len(taken) + 1) if (free := f"{name} {n}") not in taken)
 
 
 @lru_cache(maxsize=4096)

@@ -56,3 +56,13 @@ def test_what_more_is_known_is_hidden_too() -> None:
 
 def test_nothing_is_hidden_by_an_empty_secret() -> None:
     assert Mask([""]).over({"": "text"}) == {"": "text"}
+
+
+def test_no_entry_is_lost_whose_name_is_hidden() -> None:
+    value = {"ann@acme.example": 1, "bob@acme.example": 2, "c": 3, "••• 2": 4}
+
+    shown = Mask(["ann@acme.example", "bob@acme.example"]).over(value)
+
+    assert sorted(shown.values()) == [1, 2, 3, 4]
+    assert shown["•••"] == 1
+    assert not any("example" in name for name in shown)

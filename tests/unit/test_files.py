@@ -286,7 +286,7 @@ async def test_whoever_is_cancelled_while_a_block_is_written_leaves_nothing_behi
 @pytest.mark.parametrize("error", [ConnectionError, asyncio.CancelledError])
 async def test_what_breaks_off_leaves_nothing_behind(run: RunFiles, tmp_path: Path, error: type[BaseException]) -> None:
     async def chunks() -> AsyncIterator[bytes]:
-        yield bytes(5 << 20)
+        yield bytes(11 << 20)
         assert whole_files(tmp_path)
         raise error
 
@@ -300,7 +300,7 @@ async def test_contents_that_are_cleared_while_they_come_are_an_error_and_not_ha
     run: RunFiles, tmp_path: Path
 ) -> None:
     async def chunks() -> AsyncIterator[bytes]:
-        yield bytes(5 << 20)
+        yield bytes(11 << 20)
         await run.clear()
         yield bytes(5 << 20)
 

@@ -8,9 +8,11 @@ import asyncio
 import contextlib
 import hashlib
 import mmap
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
+from itertools import cycle
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import obstore
 from obstore.store import ObjectStore
@@ -26,15 +28,17 @@ PIECE = 64 << 20
 Note = Callable[[Sequence[Piece]], Awaitable[None]]
 
 _BLOCK = 2 << 20
+_BLOCKS = 4
 _WORTH_A_THREAD = 64 << 10
 _PART = 5 << 20  # the least that S3 takes as one part of many
 _SIDE_BY_SIDE = 2
 
 
 async def blocks(chunks: AsyncIterable[bytes]) -> AsyncGenerator[memoryview, None]:
-    """Yield the same bytes in blocks of 2 MiB; a block must be done with when the one after the next is asked for."""
-    filling, full = (memoryview(mmap.mmap(-1, _BLOCK)) for _ in range(2))  # which are whole pages, as disks want them
-    filled = 0
+    """Yield the same bytes in blocks of 2 MiB. They are used again: the fourth after one is in its place."""
+    room = memoryview(mmap.mmap(-1, _BLOCKS * _BLOCK))  # which is whole pages, as disks want them
+    places = cycle([room[first : first + _BLOCK] for first in range(0, len(room), _BLOCK)])
+    filling, filled = next(places), 0
     async for chunk in chunks:
         rest = memoryview(chunk)
         while rest:
@@ -42,8 +46,8 @@ async def blocks(chunks: AsyncIterable[bytes]) -> AsyncGenerator[memoryview, Non
             filling[filled : filled + len(taken)] = taken
             filled += len(taken)
             if filled == _BLOCK:
-                filling, full, filled = full, filling, 0
-                yield full
+                yield filling
+                filling, filled = next(places), 0
     if filled:
         yield filling[:filled]
 
@@ -53,15 +57,17 @@ class Digest:
 
     def __init__(self) -> None:
         self._digest = hashlib.sha256()
+        self._turn = asyncio.Lock()
         self.length = 0
 
     async def update(self, block: bytes | memoryview) -> None:
-        """Add what comes next."""
+        """Add what comes next, behind what is being added."""
         self.length += len(block)
-        if len(block) < _WORTH_A_THREAD:
-            self._digest.update(block)
-        else:
-            await asyncio.to_thread(self._digest.update, block)
+        async with self._turn:
+            if len(block) < _WORTH_A_THREAD:
+                self._digest.update(block)
+            else:
+                await asyncio.to_thread(self._digest.update, block)
 
     def hex(self) -> str:
         """Return the digest of all that was added."""
@@ -72,18 +78,19 @@ async def write(target: "Target", coming: AsyncIterator[memoryview], most: float
     """Keep blocks that come until they are `most` bytes, or end, and return their length."""
     size = 0
     block: memoryview | None = await anext(coming, memoryview(b""))
+    under_way: deque[asyncio.Future[Any]] = deque()  # Any: nothing is made of what they return
     try:
         while block is not None:
             size += len(block)
-            under_way = asyncio.gather(digest.update(block), target.add(block))
-            try:
-                block = await anext(coming, None) if size < most else None
-            except BaseException:
-                await asyncio.gather(under_way, return_exceptions=True)
-                raise
-            await under_way
+            under_way.append(asyncio.gather(digest.update(block), target.add(block)))
+            if len(under_way) == _BLOCKS:
+                await under_way.popleft()
+            block = await anext(coming, None) if size < most else None
+        while under_way:
+            await under_way.popleft()
         await target.finish()
     except BaseException:
+        await asyncio.gather(*under_way, return_exceptions=True)
         await target.discard()
         raise
     return size
@@ -93,7 +100,7 @@ class Target(Protocol):
     """New contents at one place of a store. The first block may be empty, and is then the only one."""
 
     async def add(self, block: memoryview) -> None:
-        """Add what comes next."""
+        """Add what comes next, behind what is being added."""
 
     async def finish(self) -> None:
         """Have all that was added in place."""
@@ -110,11 +117,15 @@ class InFolder:
         self._adding: asyncio.Future[None] | None = None
 
     async def add(self, block: memoryview) -> None:
-        """Add what comes next."""
-        adding = asyncio.to_thread(append, self._path, block, is_new=self._adding is None)
-        self._adding = asyncio.ensure_future(adding)
+        """Add what comes next, behind what is being added."""
+        self._adding = asyncio.ensure_future(self._append(block, self._adding))
         with translated(FilesFailed):
             await asyncio.shield(self._adding)  # a thread goes on whoever is cancelled
+
+    async def _append(self, block: memoryview, before: asyncio.Future[None] | None) -> None:
+        if before is not None:
+            await before  # and fail with it: nothing is written behind a gap
+        await asyncio.to_thread(append, self._path, block, is_new=before is None)
 
     async def finish(self) -> None:
         """Nothing is left to do."""
@@ -133,11 +144,13 @@ class InObjectStore:
     def __init__(self, store: ObjectStore, path: str) -> None:
         with translated():
             self._writer = obstore.open_writer_async(store, path, buffer_size=_PART, max_concurrency=_SIDE_BY_SIDE)
+        self._turn = asyncio.Lock()
 
     async def add(self, block: memoryview) -> None:
-        """Add what comes next."""
-        with translated(FilesFailed):
-            await self._writer.write(bytes(block))
+        """Add what comes next, behind what is being added."""
+        async with self._turn:
+            with translated(FilesFailed):
+                await self._writer.write(bytes(block))
 
     async def finish(self) -> None:
         """Make one object of the parts."""

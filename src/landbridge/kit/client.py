@@ -227,8 +227,9 @@ class Client:
                 if not await self._slept(error.retry_after):
                     raise
                 continue
-            except ProviderUnreachable:
-                if not repeatable or not await self.wait_a_little(attempt):
+            except ProviderUnreachable as error:
+                may_repeat = repeatable or error.nothing_done
+                if not may_repeat or not await self.wait_a_little(attempt):
                     raise
                 continue
             if not (stream.status in _NOTHING_DONE or (repeatable and stream.status in _PASSING)):

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ FULL_PAGE = 999
 _AT_ONE_GO = 50
 _OWN_DRIVE = "/me/drive"
 _OF_A_DRIVE = re.compile(r"/drives?[/(]")
-_NEXT_LINK = re.compile(rb'"@odata\.nextLink"\s*:\s*("[^"\\]*")')
+_NEXT_LINK = re.compile(rb'"@odata\.nextLink"\s*:\s*"([!#-\[\]-~]*)"')
 _MARGIN = 4096
 
 _Page = dict[str, Any]  # Any: another system's JSON
@@ -208,7 +207,7 @@ class Graph(Client):
 def _next_link(body: bytes) -> str | None:
     """Return what seems to be the link to the next page, where it stands before or behind the items."""
     found = _NEXT_LINK.search(body, 0, _MARGIN) or _NEXT_LINK.search(body, max(0, len(body) - _MARGIN))
-    return json.loads(found[1]) if found else None
+    return found[1].decode() if found else None
 
 
 async def _sent() -> None:

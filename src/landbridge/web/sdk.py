@@ -25,6 +25,7 @@ from landbridge.workflows.deployments import Deployed
 _FEATURES = ("headless-cp", "user-metadata")
 _CREDENTIAL = "X-Paragon-Credential"
 _CONFIGURATION = "X-Paragon-Configuration-Id"
+_CREDENTIALS = "/projects/{project_id}/sdk/credentials"
 
 
 def router(rooms: Rooms) -> APIRouter:
@@ -33,6 +34,7 @@ def router(rooms: Rooms) -> APIRouter:
     _add_user_routes(routes, rooms)
     _add_install_routes(routes, rooms)
     _add_credential_routes(routes, rooms)
+    _add_configuration_routes(routes, rooms)
     return routes
 
 
@@ -99,7 +101,7 @@ def _add_install_routes(routes: APIRouter, rooms: Rooms) -> None:
         await caller_of(rooms, request)
         return JSONResponse({})  # the sign-in itself stays until it expires, so that its callback can be repeated
 
-    @routes.post("/projects/{project_id}/sdk/credentials")
+    @routes.post(_CREDENTIALS)
     async def complete_install(request: Request) -> JSONResponse:
         caller, body = await caller_of(rooms, request), await json_object(request)
         code, redirect_url = body.get("code"), body.get("redirectUrl")
@@ -120,9 +122,7 @@ def _add_install_routes(routes: APIRouter, rooms: Rooms) -> None:
 
 
 def _add_credential_routes(routes: APIRouter, rooms: Rooms) -> None:
-    base = "/projects/{project_id}/sdk/credentials"
-
-    @routes.get(base)
+    @routes.get(_CREDENTIALS)
     async def account(request: Request) -> JSONResponse:
         caller, type_ = await caller_of(rooms, request), request.query_params.get("integration", "")
         row, _ = await rooms.projects.integration(caller.project_id, type_)
@@ -136,7 +136,7 @@ def _add_credential_routes(routes: APIRouter, rooms: Rooms) -> None:
             shown["accountAuth"] = {"OAUTH_ACCESS_TOKEN": given.access_token, "DOMAIN": given.drive_origin}
         return JSONResponse(shown, headers={"Cache-Control": "no-store"})
 
-    @routes.get(base + "/{selector}")
+    @routes.get(_CREDENTIALS + "/{selector}")
     async def credential(request: Request, selector: str) -> JSONResponse:
         caller = await caller_of(rooms, request)
         if failure := await rooms.sign_ins.failure(caller, selector):
@@ -144,7 +144,7 @@ def _add_credential_routes(routes: APIRouter, rooms: Rooms) -> None:
         connected = await rooms.accounts.get(caller, selector)
         return JSONResponse(_credential(connected, await rooms.accounts.user(caller)))
 
-    @routes.patch(base + "/{selector}")
+    @routes.patch(_CREDENTIALS + "/{selector}")
     async def change_settings(request: Request, selector: str) -> JSONResponse:
         caller, config = await caller_of(rooms, request), _object(await json_object(request), "config")
         known = {"sharedSettings": "shared_settings", "workflowSettings": "workflow_settings"}
@@ -153,13 +153,17 @@ def _add_credential_routes(routes: APIRouter, rooms: Rooms) -> None:
         connected = await rooms.accounts.change_settings(caller, selector, which, changes)
         return JSONResponse(_credential(connected, await rooms.accounts.user(caller)))
 
-    @routes.post(base + "/{selector}/complete-setup")
+    @routes.post(_CREDENTIALS + "/{selector}/complete-setup")
     async def complete_setup(request: Request, selector: str) -> JSONResponse:
         caller = await caller_of(rooms, request)
         connected = await rooms.accounts.get(caller, selector)
         return JSONResponse(_credential(connected, await rooms.accounts.user(caller)))
 
-    @routes.post(base + "/{selector}/configurations")
+
+def _add_configuration_routes(routes: APIRouter, rooms: Rooms) -> None:
+    base = _CREDENTIALS + "/{selector}/configurations"
+
+    @routes.post(base)
     async def add_configuration(request: Request, selector: str) -> JSONResponse:
         caller, body = await caller_of(rooms, request), await json_object(request)
         external_id = body.get("externalId")
@@ -168,14 +172,14 @@ def _add_credential_routes(routes: APIRouter, rooms: Rooms) -> None:
         connected = await rooms.accounts.add_configuration(caller, selector, external_id)
         return JSONResponse(_credential(connected, await rooms.accounts.user(caller)), status_code=201)
 
-    @routes.patch(base + "/{selector}/configurations")
+    @routes.patch(base)
     async def change_configuration(request: Request, selector: str) -> JSONResponse:
         caller, meta = await caller_of(rooms, request), _object(await json_object(request), "meta")
         which = request.headers.get(_CONFIGURATION)
         connected = await rooms.accounts.change_settings(caller, selector, which, {"meta": meta})
         return JSONResponse(_credential(connected, await rooms.accounts.user(caller)))
 
-    @routes.delete(base + "/{selector}/configurations")
+    @routes.delete(base)
     async def remove_configuration(request: Request, selector: str) -> JSONResponse:
         caller = await caller_of(rooms, request)
         await rooms.accounts.remove_configuration(caller, selector, request.headers.get(_CONFIGURATION))

@@ -7,11 +7,13 @@ from uuid import UUID, uuid5
 
 from pydantic import JsonValue
 
-from landbridge.errors import LandbridgeError, NotFound, StoreFailed
+from landbridge.errors import InvalidRequest, LandbridgeError, NotConnected, NotFound, StoreFailed
+from landbridge.store import connections
 from landbridge.store import runs as store
+from landbridge.store.database import Database
 from landbridge.store.runs import RunRow
 from landbridge.workflows.definition import AppEventTrigger, FanOutStep, RequestTrigger, RunWorkflowStep, Workflow
-from landbridge.workflows.deployments import Deployments
+from landbridge.workflows.deployments import Deployed, Deployments, all_settings, missing_settings
 from landbridge.workflows.interpreter import Branches
 from landbridge.workflows.outcomes import told
 from landbridge.workflows.runs import FAN_OUT, Sealing
@@ -30,7 +32,8 @@ _NAMESPACE = UUID("8e1a7c55-8b4c-4f0e-9a37-6c1f2d7b3e02")
 class Branching:
     """Makes the rows of runs that a step starts: the same again if the leg is written again."""
 
-    def __init__(self, sealing: Sealing, deployments: Deployments) -> None:
+    def __init__(self, database: Database, sealing: Sealing, deployments: Deployments) -> None:
+        self._database = database
         self._sealing = sealing
         self._deployments = deployments
 
@@ -54,18 +57,29 @@ class Branching:
             if parent.depth >= MOST_DEEP:
                 raise NotFound(f"Workflows run each other more than {MOST_DEEP} levels deep.")
             deployed = await self._deployments.find(parent.project_id, step.workflow)
+            settings = await self._settings(parent, deployed)
         except StoreFailed:
             raise
         except LandbridgeError as error:
             return self._with_input(
                 replace(row, state=store.FAILED, due_at=None, finished_at=now, error=told(error)), {}
             )
-        settings = {setting.id: setting.default for setting in deployed.plan.workflow.settings}
         trigger = _as_trigger(deployed.plan.workflow, branches.inputs[0])
         own = replace(row, workflow_id=deployed.workflow.id, version_id=deployed.version.id)
         given = {"trigger": trigger, "settings": settings, "user": branches.scope.user}
         until = _until(step, branches.scope, now)
         return self._with_input(own, given | ({"until": until.isoformat()} if until else {}))
+
+    async def _settings(self, parent: RunRow, deployed: Deployed) -> Json:
+        """Return what whoever the run is for has filled in. Raises `InvalidRequest` if the workflow needs more."""
+        async with self._database.read() as tx:
+            found = await connections.configurations_of(tx, [parent.connection_id] if parent.connection_id else [])
+        configuration = next((one for one in found if one.id == parent.configuration_id), None)
+        if configuration is None:
+            raise NotConnected("The account that this run is for has been disconnected.")
+        if missing := missing_settings(deployed, configuration):
+            raise InvalidRequest(f"Fill in first what the workflow needs: {', '.join(missing)}.")
+        return all_settings(deployed, configuration)
 
     def _with_input(self, row: RunRow, given: Json) -> RunRow:
         return replace(row, sealed_input=self._sealing.seal(row.project_id, row.id, given))

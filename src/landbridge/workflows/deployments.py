@@ -325,6 +325,12 @@ def is_on_for(deployed: Deployed, connected: Connected, user: UserRow) -> list[C
     return [one for one in connected.configurations if deployed.is_on(one) and not missing_settings(deployed, one)]
 
 
+def all_settings(deployed: Deployed, configuration: ConfigurationRow) -> Json:
+    """Return a workflow's settings: its defaults, over them what is shared, over that what was filled in for it."""
+    defaults = {setting.id: setting.default for setting in deployed.plan.workflow.settings}
+    return {**defaults, **configuration.shared_settings, **own_settings(deployed, configuration)}
+
+
 def own_settings(deployed: Deployed, configuration: ConfigurationRow) -> dict[str, Any]:  # Any: JSON
     """Return what a configuration has filled in for a workflow."""
     return configuration.workflow_settings.get(deployed.workflow.id, {}).get("settings") or {}

@@ -112,7 +112,7 @@ class Legs:
         self._deployments = deployments
         self._effects = effects
         self._large_values = large_values
-        self._branching = Branching(sealing, deployments)
+        self._branching = Branching(database, sealing, deployments)
         self._clock = clock
         self._is_cancelled = is_cancelled
         self._under_way: dict[str, _UnderWay] = {}

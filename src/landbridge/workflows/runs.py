@@ -22,7 +22,7 @@ from landbridge.store.runs import QUEUED, RunRow
 from landbridge.store.sealed import identity
 from landbridge.vault import Vault
 from landbridge.workflows.definition import FanOutStep
-from landbridge.workflows.deployments import Deployed, Deployments, own_settings
+from landbridge.workflows.deployments import Deployed, Deployments, all_settings
 from landbridge.workflows.history import shown
 from landbridge.workflows.plan import Plan
 from landbridge.workflows.scope import Json
@@ -232,10 +232,9 @@ def run_id_of(deployed: Deployed, whose: Whose, key: str) -> str:
 def settled(deployed: Deployed, whose: Whose, cause: Cause) -> Json:
     """Return what is settled for a run when it begins; see `scope.Scope`."""
     user, connection, configuration = whose.user, whose.connection, whose.configuration
-    defaults = {setting.id: setting.default for setting in deployed.plan.workflow.settings}
     account = {"id": connection.account_id, **connection.account}
     return {
         "trigger": cause.output,
-        "settings": {**defaults, **configuration.shared_settings, **own_settings(deployed, configuration)},
+        "settings": all_settings(deployed, configuration),
         "user": {"id": user.user_id, "metadata": user.meta, "account": account},
     }

@@ -13,6 +13,7 @@ from tests.integrations.landbridge import Place
 from tests.integrations.workflows.crew import Crew
 
 from landbridge.errors import InvalidRequest
+from landbridge.store.runs import SUCCEEDED
 from landbridge.workflows.definition import Workflow
 from landbridge.workflows.deployments import Deployed
 
@@ -194,3 +195,22 @@ async def test_workflows_that_would_run_each_other_are_not_deployed_at_the_same_
     (refused,) = [one for one in outcomes if isinstance(one, BaseException)]
     assert isinstance(refused, InvalidRequest)
     assert "run each other for ever" in refused.message
+
+
+async def test_a_workflow_that_another_one_runs_has_the_settings_that_the_user_filled_in(crew: Crew) -> None:
+    inner = await crew.deploy(
+        "{name: Inner, trigger: {type: request}, settings: [{id: folder, title: Folder}], steps: "
+        '[{id: say, type: function, code: "def run(p): return p", parameters: {folder: "{{ settings.folder }}"}}]}'
+    )
+    outer = await crew.deploy(
+        "{name: Outer, trigger: {type: request}, "
+        f"steps: [{{id: call, type: runWorkflow, workflow: {inner.workflow.id}}}]}}"
+    )
+
+    error = (await crew.ended((await crew.start(outer)).id)).error
+    assert error
+    assert error["message"] == "Fill in first what the workflow needs: folder."
+    await _fill_in(crew, {inner.workflow.id: {"settings": {"folder": "Ours"}}})
+    run = await crew.ended((await crew.start(outer)).id)
+
+    assert (run.state, await crew.output(run.id)) == (SUCCEEDED, {"result": {"result": {"folder": "Ours"}}})

@@ -10,7 +10,15 @@ from tests.integrations.onedrive.account import Account
 from tests.integrations.onedrive.test_files_and_folders import inline
 from tests.integrations.onedrive.test_transfers import MEBI, a_file, assert_saved_once
 
-from landbridge.errors import ContentsDamaged, LandbridgeError, NameTaken, OutcomeUnknown, ProviderBusy, ProviderFailed
+from landbridge.errors import (
+    ContentsDamaged,
+    LandbridgeError,
+    NameTaken,
+    OutcomeUnknown,
+    ProviderBusy,
+    ProviderFailed,
+    ProviderUnreachable,
+)
 from landbridge.kit import Wait
 from msgraph_sandbox.drive.library import Library
 from msgraph_sandbox.graph.copies import MonitorService
@@ -415,3 +423,29 @@ async def test_what_was_never_sent_is_asked_for_anew(account: Account) -> None:
     account.clock.advance(timedelta(minutes=10))
 
     assert (await account.step("it", "onedrive_request", **asked)).status == 201
+
+
+@pytest.mark.parametrize("nothing_done", [True, False])
+async def test_what_must_not_be_done_twice_is_tried_again_at_once_only_if_it_was_never_sent(
+    account: Account, monkeypatch: pytest.MonkeyPatch, *, nothing_done: bool
+) -> None:
+    tries, send = 0, account.context.proxy.send
+
+    async def out_of_reach_once(caller: Any, integration: Any, selector: Any, outgoing: Any) -> Any:
+        nonlocal tries
+        tries += outgoing.method == "POST"
+        if outgoing.method == "POST" and tries == 1:
+            error = ProviderUnreachable("No connection could be made.")
+            error.nothing_done = nothing_done
+            raise error
+        return await send(caller, integration, selector, outgoing)
+
+    monkeypatch.setattr(account.context.proxy, "send", out_of_reach_once)
+    asked: dict[str, Any] = {"method": "POST", "path": "/me/drive/root/children", "body": {"name": "Box", "folder": {}}}
+
+    if nothing_done:
+        assert (await account.run("onedrive_request", **asked)).status == 201
+    else:
+        with pytest.raises(OutcomeUnknown):
+            await account.run("onedrive_request", **asked)
+    assert tries == 1 + nothing_done

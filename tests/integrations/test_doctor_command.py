@@ -1,16 +1,37 @@
 """`landbridge doctor` on the terminal: its exit code, its JSON, and an installation that is too ill for all else."""
 
 import json
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from typer.testing import CliRunner, Result
 
 from landbridge.cli import cli
+from landbridge.settings import Settings
+from landbridge.telemetry import configure_logging
 from msgraph_sandbox.server import Sandbox
 
 Run = Callable[..., Result]
+
+
+@pytest.fixture(autouse=True)
+def _logging_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Log as the command does, and tie none of this process's loggers to that: other tests listen to them."""
+
+    def configure(settings: Settings) -> None:
+        configure_logging(settings)
+        structlog.configure(cache_logger_on_first_use=False)
+
+    root, before = logging.getLogger(), structlog.get_config()
+    handlers, level = root.handlers[:], root.level
+    monkeypatch.setattr("landbridge.cli.terminal.configure_logging", configure)
+    yield
+    structlog.configure(**before)
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from landbridge.settings import Settings
 from landbridge.store.database import Database
 
 _SQLITE = "sqlite:///"
+_FIRST = "/postgres"  # a server's own, which cannot be replaced
 _made: list[bytes] = []
 
 
@@ -26,7 +27,7 @@ async def migrate(settings: Settings) -> None:
     if url.startswith(_SQLITE) and not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(await _file())
-    elif url.startswith(_SQLITE) or not await _is_empty(url):
+    elif url.startswith(_SQLITE) or urlsplit(url).path == _FIRST or not await _is_empty(url):
         await _migrate(url)
     else:
         await _replace(url)
@@ -47,16 +48,16 @@ async def _is_empty(url: str) -> bool:
 
 async def _replace(url: str) -> None:
     """Put a copy of this process's migrated database in an empty one's place."""
-    name, server = urlsplit(url).path.strip("/"), _beside(url, "postgres")
+    name, server = urlsplit(url).path.strip("/"), _beside(url, _FIRST)
     if not await _ask(server, f"SELECT count(*) FROM pg_database WHERE datname = '{MIGRATED}'"):
         await _ask(server, f"CREATE DATABASE {MIGRATED}")
-        await _migrate(_beside(url, MIGRATED))
+        await _migrate(_beside(url, f"/{MIGRATED}"))
     await _ask(server, f"DROP DATABASE {name} WITH (FORCE)")
     await _ask(server, f"CREATE DATABASE {name} TEMPLATE {MIGRATED} STRATEGY file_copy")
 
 
-def _beside(url: str, database: str) -> str:
-    return urlunsplit(urlsplit(url)._replace(path=f"/{database}"))
+def _beside(url: str, path: str) -> str:
+    return urlunsplit(urlsplit(url)._replace(path=path))
 
 
 async def _ask(url: str, statement: str) -> Any:  # Any: asyncpg has no types

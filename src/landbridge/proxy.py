@@ -175,10 +175,12 @@ class Proxy:
         """Return a new token and the answer to a second try with it, or what there was if there is no newer token."""
         try:
             renewed = await self._tokens.renew(opened)
-        except BaseException as error:
+        except LandbridgeError as error:
             refused.close()
-            if isinstance(error, LandbridgeError):
-                error.nothing_done = True
+            error.nothing_done = True
+            raise
+        except BaseException:
+            refused.close()
             raise
         if renewed.version == opened.version:
             return opened, refused

@@ -42,7 +42,8 @@ _PASSING = frozenset({500, 502, 503, 504, 509})
 _REFUSED = (ActionRefused, CallerMistake, ProviderBusy)
 """Errors of an API that has done nothing."""
 
-_REPEATABLE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+_READING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_REPEATABLE_METHODS = _READING_METHODS | {"PUT", "DELETE"}
 
 Body = bytes | Callable[[], AsyncIterator[bytes]] | None
 """What a call sends: bytes, or what gives them anew for each try."""
@@ -88,6 +89,7 @@ class Client:
     def __init__(self, context: Context) -> None:
         self.context = context
         self._patience = LONGEST_SLEEP
+        self._has_acted = False  # whether anything but reading was sent since that was last asked
 
     def refusal(self, answer: Answer, wait: timedelta | None) -> LandbridgeError:
         """Return what an answer that is no success means; `wait` is what its `Retry-After` asks for."""
@@ -131,9 +133,15 @@ class Client:
             headers["Content-Type"], body = "application/json", _dumped(said)
 
         async def send() -> Stream:
-            of = self.context
+            of, had_acted = self.context, self._has_acted
             outgoing = Outgoing(method, path, headers, body() if callable(body) else body)
-            return await of.proxy.send(of.caller, of.integration, of.selector, outgoing)
+            self._has_acted |= method not in _READING_METHODS
+            try:
+                return await of.proxy.send(of.caller, of.integration, of.selector, outgoing)
+            except LandbridgeError as error:
+                if error.nothing_done:
+                    self._has_acted = had_acted
+                raise
 
         stream = await self._patiently(send, repeatable=_is_repeatable(method, sending))
         if stream.status < 300:
@@ -148,6 +156,7 @@ class Client:
 
         Raises what `Proxy.send_signed` raises.
         """
+        self._has_acted |= method not in _READING_METHODS
         sent = CIMultiDict({"Accept-Encoding": "identity", **(headers or {})})
         outgoing = Outgoing(method, url, sent, body() if callable(body) else body)
         with contextlib.closing(await self.context.proxy.send_signed(self.context.integration, outgoing)) as stream:
@@ -188,10 +197,11 @@ class Client:
         *,
         is_first: bool,
     ) -> _ResultT:
+        self._has_acted = False
         try:
             return await do(start)
         except LandbridgeError as error:
-            if isinstance(error, _REFUSED) or (is_first and error.nothing_done):
+            if isinstance(error, _REFUSED) or (is_first and not self._has_acted):
                 await self.context.checkpoint.clear()
                 raise
             if isinstance(error, ProviderFailed) and (found := await find(start)):

@@ -19,7 +19,9 @@ from landbridge.errors import (
     ProviderFailed,
     ProviderUnreachable,
 )
-from landbridge.kit import Wait
+from landbridge.integrations.onedrive.graph import Graph
+from landbridge.integrations.onedrive.models.requests import RequestAnswer
+from landbridge.kit import Start, Wait
 from msgraph_sandbox.drive.library import Library
 from msgraph_sandbox.graph.copies import MonitorService
 from msgraph_sandbox.http import Json, Request, Response, json_response
@@ -449,3 +451,23 @@ async def test_what_must_not_be_done_twice_is_tried_again_at_once_only_if_it_was
         with pytest.raises(OutcomeUnknown):
             await account.run("onedrive_request", **asked)
     assert tries == 1 + nothing_done
+
+
+async def test_what_was_done_before_nothing_could_be_sent_is_looked_for_and_not_done_again(account: Account) -> None:
+    async def look(_: Start) -> RequestAnswer | None:
+        return None
+
+    never_sent = ProviderUnreachable("No connection could be made.")
+    never_sent.nothing_done = True
+    for acts, is_kept in ((False, False), (True, True)):
+        graph = Graph(account.context)
+
+        async def do(_: Start, graph: Graph = graph, *, acts: bool = acts) -> RequestAnswer:
+            await graph.call("GET", "/me/drive/root")
+            if acts:
+                await graph.call("POST", "/me/drive/root/children", json={"name": "Box", "folder": {}})
+            raise never_sent
+
+        with pytest.raises(ProviderUnreachable):
+            await graph.once(RequestAnswer, do, look)
+        assert bool(await account.context.checkpoint.read()) is is_kept

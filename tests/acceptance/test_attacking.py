@@ -122,9 +122,13 @@ async def test_a_link_in_the_product_s_own_page_gives_no_cookie(
     page = await context.new_page()
     await page.goto(f"{site.origin()}{site.put(f'<a target={target} href={json.dumps(url)}>Read this</a>')}")
 
-    await page.click("a")
-    await context.wait_for_event("page", lambda opened: opened != page) if target == "_blank" else None
-    window = context.pages[-1]
+    if target == "_self":
+        await page.click("a")
+        window = page
+    else:
+        async with context.expect_page() as opening:
+            await page.click("a")
+        window = await opening.value
     await window.wait_for_url("**opener=none")
 
     assert "Start from the app" in await window.inner_text("[role=status]")

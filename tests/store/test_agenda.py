@@ -1,4 +1,4 @@
-"""A worker's share of the runs: what cannot be begun holds nobody up, and no newcomer is taken for dead."""
+"""A worker's share of the runs: what is not begun holds nobody up, and no newcomer is taken for dead."""
 
 from __future__ import annotations
 
@@ -49,6 +49,14 @@ class Engine:
         """Nothing is open."""
 
 
+class SlowEngine(Engine):
+    """Begins to begin, and comes to no end of it."""
+
+    async def start(self, run_id: str, leg: int) -> None:
+        await super().start(run_id, leg)
+        await asyncio.Event().wait()
+
+
 class Legs:
     """Nothing is walked here."""
 
@@ -83,6 +91,22 @@ async def test_a_run_that_cannot_be_begun_leaves_its_place_to_the_next(
     working.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await working
+
+
+async def test_a_worker_that_ends_does_not_wait_for_what_it_has_not_begun(
+    database: Database, project: ProjectRow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("landbridge.workflows.agenda.DRAINED_WITHIN", timedelta(days=1))
+    await put(database, rows.run(project))
+    engine = SlowEngine(broken=0)
+
+    working = asyncio.create_task(agenda(database, engine).run())
+    async with asyncio.timeout(20):
+        await engine.has_begun.wait()
+    working.cancel()
+    ended, _ = await asyncio.wait({working}, timeout=20)
+
+    assert ended
 
 
 async def test_a_worker_that_comes_and_claims_between_two_looks_is_not_taken_for_dead(

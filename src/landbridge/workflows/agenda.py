@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
@@ -159,7 +160,8 @@ class Agenda:
         self._lately.extend((row.project_id, row.user_id) for row in rows)
         for row in rows:
             self._under_way[row.id, row.leg] = row
-            self._tasks.create_task(self._begin(engine, row))
+            beginning = self._tasks.create_task(self._begin(engine, row))
+            beginning.add_done_callback(partial(self._forget_unless_begun, row))
         return len(rows)
 
     async def _is_any_due(self, now: datetime) -> bool:
@@ -171,13 +173,20 @@ class Agenda:
             self._known_version = version
         return self._next_due is not None and self._next_due <= now
 
-    async def _begin(self, engine: "Engine", row: RunRow) -> None:
+    async def _begin(self, engine: "Engine", row: RunRow) -> bool:
+        """Begin a leg, and return whether it could be; it is walked when the engine asks for it."""
         try:
             await engine.start(row.id, row.leg)
         except Exception:
+            log.exception("a leg could not be begun; it is taken up as a dead worker's would be", run=row.id)
+            return False
+        return True
+
+    def _forget_unless_begun(self, row: RunRow, beginning: asyncio.Task[bool]) -> None:
+        """Give up the place of a leg that will not be walked, so that the end of this worker does not wait for it."""
+        if beginning.cancelled() or not beginning.result():
             self._under_way.pop((row.id, row.leg), None)
             self._freed.set()
-            log.exception("a leg could not be begun; it is taken up as a dead worker's would be", run=row.id)
 
     async def _opened(self) -> "Engine":
         async with self._opening:

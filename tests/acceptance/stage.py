@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -109,13 +108,6 @@ async def run(*command: str, **environment: str) -> Json:
 
 def _installed(command: str, *arguments: str) -> tuple[str, ...]:
     return (str(Path(sys.executable).parent / command), *arguments)
-
-
-def free_port() -> int:
-    """Return a port that was free just now, for a server that must know its public URL before it starts."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-        return port
 
 
 async def ask(method: str, url: str, body: Json | None = None, *, bearer: str | None = None) -> Any:  # Any: JSON

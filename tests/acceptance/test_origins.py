@@ -17,9 +17,9 @@ from tests.acceptance.stage import (
     Site,
     begin,
     consent,
-    free_port,
     sign_in_on,
 )
+from tests.ground.ports import free_port
 
 if TYPE_CHECKING:
     from playwright.async_api import BrowserContext

@@ -18,6 +18,7 @@ from uuid import uuid4
 
 from scripts.setup import BIN, TREE
 from tests.bench import processes
+from tests.ground.ports import free_port
 
 from landbridge import app
 from landbridge.connections.accounts import new_configuration
@@ -44,14 +45,6 @@ class Sandbox:
 
     facts: dict[str, str]
     pid: int
-
-
-def free_port() -> int:
-    """Return a port of loopback that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextlib.contextmanager

@@ -24,12 +24,12 @@ from tests.bench.servers import (
     await_port,
     connect_someone,
     environment_of,
-    free_port,
     relay,
     running,
     sandbox,
     settings_for,
 )
+from tests.ground.ports import free_port
 
 from landbridge.settings import Settings
 from msgraph_sandbox.client import Client

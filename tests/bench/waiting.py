@@ -19,11 +19,11 @@ from tests.bench.servers import (
     await_port,
     connect_someone,
     environment_of,
-    free_port,
     running,
     settings_for,
 )
 from tests.ground.migrated import migrate
+from tests.ground.ports import free_port
 from tests.ground.postgres import PostgresServer, running_postgres
 
 from landbridge import app

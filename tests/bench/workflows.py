@@ -27,13 +27,13 @@ from tests.bench.servers import (
     Server,
     await_port,
     connect_someone,
-    free_port,
     landbridge,
     nginx,
     running,
     settings_for,
 )
 from tests.ground.migrated import migrate
+from tests.ground.ports import free_port
 from tests.ground.postgres import PostgresServer, running_postgres
 
 from landbridge import app

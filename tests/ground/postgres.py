@@ -5,7 +5,6 @@ import importlib.util
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import asyncpg
+from tests.ground.ports import free_port
 
 _FORGETFUL = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_wal_size=128MB")
 _MEMORY = Path("/dev/shm")
@@ -68,7 +68,7 @@ def running_postgres(*settings: str, forgetful: bool = False) -> Iterator[str]:
     # Not $TMPDIR: `nobody` may not be let in there, and a socket's path has room for a hundred characters only.
     home = Path(tempfile.mkdtemp(prefix="landbridge-postgres-", dir="/tmp"))
     data = Path(tempfile.mkdtemp(prefix="landbridge-postgres-", dir=_MEMORY if forgetful and _has_room() else home))
-    wheel, port = _wheel(), _free_port()
+    wheel, port = _wheel(), free_port()
     user = group = None
     if os.geteuid() == 0:
         nobody = pwd.getpwnam("nobody")
@@ -111,10 +111,3 @@ def _copy_of(wheel: Path, home: Path) -> Path:
         if folder.exists():
             shutil.copytree(folder, home / folder.name)
     return home / wheel.name
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

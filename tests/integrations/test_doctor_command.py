@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import structlog
+from tests.ground.ports import free_port
 from typer.testing import CliRunner, Result
 
 from landbridge.cli import cli
@@ -95,9 +96,9 @@ def test_a_tenant_can_be_named(run: Run, project: str) -> None:
 
 
 def test_a_database_that_does_not_answer_is_a_finding_and_not_a_failure(
-    run: Run, monkeypatch: pytest.MonkeyPatch, unused_tcp_port: int
+    run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("LANDBRIDGE_DATABASE_URL", f"postgresql://nobody:hidden@127.0.0.1:{unused_tcp_port}/none")
+    monkeypatch.setenv("LANDBRIDGE_DATABASE_URL", f"postgresql://nobody:hidden@127.0.0.1:{free_port()}/none")
 
     done = run("doctor", "--json")
 

@@ -7,7 +7,6 @@ import base64
 import hashlib
 import hmac
 import os
-import socket
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -17,6 +16,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from scripts.setup import BIN
+from tests.ground.ports import free_port
 from tests.integrations.landbridge import eventually
 
 from landbridge.errors import FilesFailed, FileUnknown
@@ -42,13 +42,6 @@ def started(tmp_path: Path) -> Iterator[Callable[..., None]]:
     for process in running:
         process.terminate()
         process.wait(10)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def answers(port: int) -> bool:

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 import structlog
 from scripts import setup
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 *_processors, _ = structlog.get_config()["processors"]
 _renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
 structlog.configure(processors=[*_processors, _renderer])
+
+# A machine that stands still for a moment is no failure. Tests of each example share their fixtures, and know it.
+_lenient = [hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture]
+hypothesis.settings.register_profile("ours", deadline=None, suppress_health_check=_lenient)
+hypothesis.settings.load_profile("ours")
 
 
 def pytest_collection_finish() -> None:

@@ -273,7 +273,7 @@ async def test_no_path_and_no_url_leads_anywhere_but_to_the_api(landbridge: Plac
     assert all(call["target"].startswith("/v1.0/") for call in await microsoft.calls(service="graph"))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(
     st.lists(st.sampled_from(["/", ".", "%2e", "%2F", "\\", ":", "@", "//", "me", "https", "127.0.0.1", "?", "[", "x"]))
 )
@@ -481,7 +481,7 @@ async def test_wrong_types_everywhere_are_refused_or_kept_and_never_a_failure(ev
                 is_clear(answer)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
 @given(case=st.sampled_from(with_bodies()), body=st.dictionaries(st.text(), JSON, max_size=4), name=st.text())
 async def test_no_json_at_all_is_a_failure(everything: Everything, case: Case, body: Any, name: str) -> None:
     fields = dict.fromkeys(case.body or {"meta": None}, body)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.sandbox.caller import Caller, exact
 
@@ -223,7 +223,7 @@ TOPS = st.lists(st.integers(1, 5), min_size=1, max_size=4)
 
 
 @pytest.mark.parametrize("kind", ["business", "personal"])
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30)
 @given(steps=STEPS, tops=TOPS)
 async def test_folding_the_feed_gives_the_drive(
     caller: Caller, kind: str, steps: list[tuple[str, int, int]], tops: list[int]

@@ -23,7 +23,7 @@ OPERATIONS: dict[str, list[Any]] = {
     name: [found.ok() for found in schema.get_all_operations() if isinstance(found, Ok)]
     for name, schema in SCHEMAS.items()
 }
-EXAMPLES = settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+EXAMPLES = settings(max_examples=10, suppress_health_check=list(HealthCheck), database=None)
 
 
 @pytest.fixture(scope="module")

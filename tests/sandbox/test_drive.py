@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import aiohttp
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.sandbox.caller import Caller, exact
 
@@ -82,7 +82,7 @@ def twins(draw: st.DrawFn) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("kind", ["business", "personal"])
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(names=twins(), ligature=st.sampled_from(sorted(LIGATURES)))
 async def test_names_that_differ_only_in_case_collide(
     caller: Caller, kind: str, names: tuple[str, str], ligature: str

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import aiohttp
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.sandbox.caller import Caller, exact
 
@@ -69,7 +69,7 @@ HEADER = st.sampled_from(
     ]
 )
 STARTS = ["/me/drive/root", "/me/drive", "/me/drive/items/{}", "/drives/{}/root", "/shares/{}/driveItem"]
-SETTINGS = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SETTINGS = settings(max_examples=150)
 
 
 def _printable(text: str) -> str:

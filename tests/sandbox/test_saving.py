@@ -165,7 +165,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(steps=STEPS, again=STEPS)
 def test_whatever_was_done_a_copy_of_the_folder_has_it(
     tmp_path_factory: pytest.TempPathFactory, steps: list[Any], again: list[Any]

@@ -7,7 +7,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.sandbox.caller import Caller, exact
 
@@ -185,7 +185,7 @@ async def test_switches_make_sessions_strict(caller: Caller) -> None:
     await _open(caller, status=409)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15)
 @given(cuts=st.lists(st.integers(1, 300_000), max_size=6), last=st.integers(1, 100_000), breaks=st.integers(0, 6))
 async def test_any_fragmenting_gives_the_bytes(caller: Caller, cuts: list[int], last: int, breaks: int) -> None:
     sizes = [*cuts, last]

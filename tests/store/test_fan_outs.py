@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete
 from tests.clock import START
@@ -87,7 +87,7 @@ class FanOut:
         assert (parent.open_children, parent.due_at is None) == (unfinished, unfinished > 0)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15)
 @given(
     count=st.integers(1, 9),
     concurrency=st.integers(1, 4),

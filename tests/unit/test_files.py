@@ -14,7 +14,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from obstore.store import MemoryStore
 
@@ -58,7 +58,6 @@ async def test_contents_come_back_as_they_were_whole_and_in_parts(run: RunFiles,
     assert await read(contents, size // 2) == whole[size // 2 :]
 
 
-@settings(deadline=None)
 @given(sizes=st.lists(st.integers(0, 40), max_size=5), rest=st.binary(max_size=40), data=st.data())
 async def test_whoever_goes_on_behind_what_is_safe_has_the_whole_in_the_end_and_any_part_of_it(
     sizes: list[int], rest: bytes, data: st.DataObject

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from landbridge.errors import InvalidRequest, TooLarge
@@ -50,7 +50,6 @@ def run(tmp_path: Path) -> RunFiles:
     return Files.from_settings(Settings(data_dir=tmp_path), VAULT).of("project", "run")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(value=st.lists(files_in_json | values, max_size=4), size=st.sampled_from([1, 7, 64, 1000, 100_000]))
 async def test_what_is_set_aside_is_what_stood_there(run: RunFiles, value: Any, size: int) -> None:
     body = json.dumps(value).encode()

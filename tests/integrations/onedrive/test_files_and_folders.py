@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.integrations.onedrive.account import LINUS, Account
 
@@ -59,7 +59,7 @@ async def contents_of(account: Account, file: Any) -> bytes:
     return b"".join([chunk async for chunk in account.context.files.open(file).chunks()])
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15)
 @given(name=NAMES, contents=st.binary(max_size=3000))
 @example(name="100% #1 + 'ä' & =.txt", contents=b"")
 @example(name="%2e%2e", contents=b"x")

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.conformance.step import begin
 from tests.integrations.landbridge import eventually
@@ -88,7 +88,7 @@ SIZES = st.builds(lambda count, more: max(count * SHORT + more, 0), st.integers(
 
 
 @pytest.mark.usefixtures("short_fragments")
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25)
 @given(name=NAMES, size=SIZES, conflict=st.sampled_from(["fail", "rename", "replace"]))
 async def test_whatever_is_saved_around_the_ends_of_fragments_is_got_back_byte_for_byte(
     account: Account, name: str, size: int, conflict: str

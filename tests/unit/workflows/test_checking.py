@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from pydantic import JsonValue
 from tests.unit.workflows.definitions import WORKFLOWS
 
@@ -374,7 +374,6 @@ def test_each_step_has_an_id_of_its_own() -> None:
     ]
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(WORKFLOWS)
 def test_any_definition_can_be_checked(workflow: Workflow) -> None:
     ids = {step.id for step, _ in workflow.walk()} | {""}

@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema_rs import Draft202012Validator
 from tests.unit.workflows.definitions import VALUES, WORKFLOWS
@@ -103,7 +103,6 @@ def test_the_same_definition_comes_from_python() -> None:
     )
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(WORKFLOWS)
 def test_any_definition_survives_export_and_import(workflow: Workflow) -> None:
     as_json, as_yaml = workflow.to_json(), workflow.to_yaml()
@@ -114,13 +113,11 @@ def test_any_definition_survives_export_and_import(workflow: Workflow) -> None:
     assert Workflow.from_yaml(as_yaml).to_json() == as_json
 
 
-@settings(deadline=None)
 @given(VALUES)
 def test_any_value_survives_yaml_with_its_type(value: Any) -> None:
     assert json.dumps(notation.read_yaml(notation.write_yaml(value))) == json.dumps(value)
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(WORKFLOWS)
 def test_the_published_schema_takes_every_definition(workflow: Workflow) -> None:
     assert list(_VALIDATOR.iter_errors(workflow.as_json())) == []
@@ -148,7 +145,6 @@ def test_the_published_schema_helps_with_every_field() -> None:
     assert all("description" in of for name, of in published["$defs"].items() if of.get("type") == "object")
 
 
-@settings(deadline=None)
 @given(st.text(st.sampled_from("{}[]-:,&*!|>'\"#?% \nab1~\t\x00")) | st.binary(max_size=60))
 def test_no_text_fails_otherwise_than_by_words(text: str | bytes) -> None:
     for read in (Workflow.from_yaml, Workflow.from_json):

@@ -231,7 +231,6 @@ def _meant(part: str, least: int, most: int) -> range:
     return range(int(start), int(end or start) + 1)
 
 
-@settings(deadline=None)  # looking at every minute takes its time
 @given(
     schedules(st.one_of(st.just("*"), field(0, 4), field(0, 23))), st.sampled_from(ZONES), st.sampled_from(CHANGES),
     st.timedeltas(-timedelta(days=1), timedelta(hours=12)),
@@ -259,7 +258,7 @@ def test_looking_far_ahead_is_quick() -> None:
     st.sampled_from(ZONES),
     st.integers(0, 20_000),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_the_last_time_that_was_missed_is_what_going_through_all_of_them_leads_to(
     text: str, zone: str, hours: int
 ) -> None:

@@ -62,6 +62,6 @@ class Ledger:
 
     def find(self, wanted: dict[str, str], after: int = 0) -> Iterator[Entry]:
         """Yield the entries numbered above `after` whose fields equal those `wanted` (compared as text)."""
-        for entry in self._entries:
+        for entry in list(self._entries):  # another thread may write meanwhile
             if entry.number > after and all(str(getattr(entry, name)) == value for name, value in wanted.items()):
                 yield entry

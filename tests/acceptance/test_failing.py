@@ -112,6 +112,7 @@ async def test_a_page_that_cuts_its_windows_off_is_told_what_to_change(
         await app.page.click("#go")
     window = await opening.value
     ended = await app.clicked()
+    await window.wait_for_url("**opener=none")
 
     assert "Cross-Origin-Opener-Policy" in ended["value"]["error"]["message"]
     assert "Cross-Origin-Opener-Policy" in await window.inner_text("[role=status]")

@@ -24,6 +24,7 @@ async def opened(app: App) -> App:
     """Open the portal, as the product does, and wait until it is there."""
     await app.page.evaluate("() => { window.connected = paragon.connect('onedrive').catch(plain) }")
     await app.portal.get_by_role("dialog", name="OneDrive").wait_for()
+    await app.page.frames[1].wait_for_function(f"{FOCUSED} !== ''")  # the last thing that it does
     return app
 
 

@@ -9,6 +9,7 @@ import os
 import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
+from datetime import timedelta
 
 import pytest
 from tests.crash import doomed
@@ -43,8 +44,8 @@ def forked() -> Iterator[Forked]:
     """Starts workers that die as they are told to, and ends them with the test."""
     with ExitStack() as closing:
 
-        def start(settings: Settings, name: str, doom: Doom | None = None) -> Doomed:
-            worker = doomed.start(settings, name, doom)
+        def start(settings: Settings, name: str, doom: Doom | None = None, **options: timedelta) -> Doomed:
+            worker = doomed.start(settings, name, doom, **options)
             closing.callback(worker.close)
             return worker
 

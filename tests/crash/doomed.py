@@ -85,13 +85,25 @@ class Doomed:
         self.process.join()
 
 
-def start(settings: Settings, name: str, doom: Doom | None = None) -> Doomed:
-    """Start a worker, that dies as it is told to."""
+def start(
+    settings: Settings,
+    name: str,
+    doom: Doom | None = None,
+    *,
+    patience: timedelta = PATIENCE,
+    drained_within: timedelta = PATIENCE / 2,
+) -> Doomed:
+    """Start a worker that dies as it is told to.
+
+    With more patience it takes none for dead that a busy machine merely holds up. Asked to end, it gives its steps as
+    long as it is told.
+    """
     notes = settings.data_dir / f"{name}.crossings"
     notes.touch()
     log = settings.data_dir / f"{name}.log"
     ahead: Synchronized[float] = _FORKING.Value("d", 0.0)
-    process = _FORKING.Process(target=_work, args=(environment(settings), doom, ahead, str(notes), str(log)))
+    given = (environment(settings), doom, ahead, str(notes), str(log), patience, drained_within)
+    process = _FORKING.Process(target=_work, args=given)
     process.start()
     return Doomed(process, notes, ahead)
 
@@ -127,13 +139,22 @@ class _Points:
         setattr(owner, name, crossing)
 
 
-def _work(environment: dict[str, str], doom: Doom | None, ahead: Synchronized[float], notes: str, log: str) -> None:
+def _work(
+    environment: dict[str, str],
+    doom: Doom | None,
+    ahead: Synchronized[float],
+    notes: str,
+    log: str,
+    patience: timedelta,
+    drained_within: timedelta,
+) -> None:
     out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(out, 1)
     os.dup2(out, 2)
     os.environ.clear()
     os.environ.update(environment)
     _hasten()
+    agenda.DEAD_AFTER, agenda.DRAINED_WITHIN = patience, drained_within  # type: ignore[misc]
     SystemClock.now = lambda _: datetime.now(UTC) + timedelta(seconds=ahead.value)  # type: ignore[method-assign, assignment]
     _mark(_Points(notes, doom))
     settings = Settings.from_environment()
@@ -142,8 +163,7 @@ def _work(environment: dict[str, str], doom: Doom | None, ahead: Synchronized[fl
 
 
 def _hasten() -> None:
-    agenda.BEAT_EVERY, agenda.DEAD_AFTER = PATIENCE / 5, PATIENCE  # type: ignore[misc]
-    agenda.DRAINED_WITHIN = PATIENCE / 2  # type: ignore[misc]
+    agenda.BEAT_EVERY = PATIENCE / 5  # type: ignore[misc]
     agenda.FORGET_EVERY = PATIENCE / 2  # type: ignore[misc]
     worker.ARRANGE_EVERY = worker.KEEP_EVERY = PATIENCE / 10
     legs.DEFECT_PAUSES = (PATIENCE,)  # type: ignore[misc]

@@ -25,7 +25,7 @@ async def scene(crew: Crew, service: Service) -> Scene:
     return await Scene.of(crew, service)
 
 
-@pytest.mark.timeout(7200 if EVERYWHERE else 120)
+@pytest.mark.timeout(7200 if EVERYWHERE else 600)
 async def test_killed_at_any_point_a_run_ends_as_if_nothing_had_happened(scene: Scene, forked: Forked) -> None:
     settings = scene.crew.place.settings
     calm = forked(settings, "calm")

@@ -24,10 +24,10 @@ async def test_each_time_of_a_schedule_starts_one_run_whichever_worker_dies_of_i
     settings = crew.place.settings
     await crew.deploy(EACH_SECOND)
     before = forked(settings, "dies before it is written down", Doom("children half written", 1))
-    assert await asyncio.to_thread(before.ended, 10) == -signal.SIGKILL
+    assert await asyncio.to_thread(before.ended, 60) == -signal.SIGKILL
     assert (await _is_any_due(crew), await crew.runs()) == (True, [])
     after = forked(settings, "dies after it is written down", Doom("schedule kept", 1))
-    assert await asyncio.to_thread(after.ended, 10) == -signal.SIGKILL
+    assert await asyncio.to_thread(after.ended, 60) == -signal.SIGKILL
     assert await crew.runs()
 
     racing = [forked(settings, name) for name in ("one", "another")]

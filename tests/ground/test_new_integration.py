@@ -14,7 +14,9 @@ from scripts.setup import TREE
 
 GUIDE = TREE / "docs" / "how-to" / "new-integration.md"
 PLACE = re.compile(r"In `(?P<path>[\w/.]+)`,\s(?P<where>at the end|before|instead of)(?: `(?P<anchor>[^`]+)`)?:\s*\Z")
-NOT_COPIED = shutil.ignore_patterns(".git", ".venv", ".tools", "build", "node_modules", ".hypothesis", "__pycache__")
+NOT_COPIED = shutil.ignore_patterns(
+    ".git", ".venv", ".tools", "build", "node_modules", ".hypothesis", "__pycache__", ".*_cache"
+)
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ from landbridge.settings import Settings
 from landbridge.web import site
 from landbridge.web.wire import Callers
 
-PATIENCE = 30.0
+PATIENCE = 90.0
 """Seconds after which something that a test waits for will not happen any more."""
 
 

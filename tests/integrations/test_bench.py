@@ -28,7 +28,7 @@ def beside_the_engine(database: str) -> list[tuple[str, str, float | None]]:
 
 
 @needs_tools
-@pytest.mark.timeout(300)  # it starts some thirty servers, beside the other tests
+@pytest.mark.timeout(900)  # it starts some thirty servers, beside the other tests
 def test_every_benchmark_leaves_its_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     place = tmp_path / "bench.json"
 

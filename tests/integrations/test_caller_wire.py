@@ -518,17 +518,17 @@ async def test_an_answer_that_gets_on_is_not_ended_for_want_of_a_body(
     async def in_its_own_time(_scope: Any, receive: Any, send: Any) -> None:
         assert (await receive())["body"] == b"hal"
         listening = asyncio.create_task(receive())
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"10")]})
-        for n in range(10):
-            await asyncio.sleep(0.05)
-            await send({"type": "http.response.body", "body": b"x", "more_body": n < 9})
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"6")]})
+        for n in range(6):
+            await asyncio.sleep(0.5)
+            await send({"type": "http.response.body", "body": b"x", "more_body": n < 5})
         await listening
 
-    monkeypatch.setattr(wire, "SILENT_SECONDS", 0.2)
+    monkeypatch.setattr(wire, "SILENT_SECONDS", 2)
     async with server.serving(in_its_own_time, timeout_keep_alive=1):
         come = await server.talk(HALF)
 
-    assert come.endswith(b"\r\n\r\nxxxxxxxxxx")
+    assert come.endswith(b"\r\n\r\nxxxxxx")
 
 
 async def test_a_body_that_nobody_wants_any_more_keeps_no_connection(server: Server) -> None:
@@ -583,15 +583,19 @@ async def test_an_answer_that_is_taken_slowly_arrives(server: Server, monkeypatc
         loop, read = asyncio.get_running_loop(), 0
         while piece := await loop.sock_recv(calling, 256 << 10):
             read += len(piece)
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.02)
         return read
 
-    monkeypatch.setattr(wire, "SILENT_SECONDS", 0.2)
+    monkeypatch.setattr(wire, "SILENT_SECONDS", 1)
     async with server.serving(in_one_piece):
         with socket.socket() as calling:
             calling.setblocking(False)
             calling.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 128 << 10)
             await asyncio.get_running_loop().sock_connect(calling, ("127.0.0.1", server.port))
+            while not server.connections:
+                await asyncio.sleep(0)
+            answering = server.connections[0].transport.get_extra_info("socket")
+            answering.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 << 10)  # so that it gets on in small steps
             await asyncio.get_running_loop().sock_sendall(calling, LAST)
             assert await read_slowly(calling) > 16 << 20
 

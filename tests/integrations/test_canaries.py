@@ -115,6 +115,7 @@ async def connected(database_url: str) -> AsyncIterator[Any]:  # Any: asyncpg ha
         await connection.close()
 
 
+@pytest.mark.timeout(300)  # it looks for 800 spellings in all that a database writes
 async def test_no_secret_is_written_anywhere_in_any_spelling(
     database_url: str,
     microsoft: Microsoft,

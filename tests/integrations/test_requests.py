@@ -40,7 +40,7 @@ from landbridge.workflows.bodies import LARGEST_TEXT
 from landbridge.workflows.jail import Jail
 from landbridge.workflows.requests import LARGEST_ERROR, Requests, ResolvedRequest
 
-SECONDS = timedelta(seconds=20)
+SECONDS = timedelta(seconds=100)
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ async def test_a_server_that_can_hear_no_news_any_more_ends(tmp_path: Path, monk
 
     monkeypatch.setattr(Database, "watch", broken)
     monkeypatch.setattr(server, "on_signals", lambda _stop: None)
+    monkeypatch.setattr(server, "spare_the_collector", lambda: None)
     settings = Settings(data_dir=tmp_path, port=0, worker=False)
     listening = server._listen(settings)
 
@@ -70,6 +71,7 @@ def test_there_is_room_for_as_many_callers_as_there_may_be_files(
     monkeypatch: pytest.MonkeyPatch, files: int, callers: int
 ) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _kind: (files, files))
+    monkeypatch.setattr(resource, "setrlimit", lambda _kind, _limits: None)
 
     assert server._room_for_callers() == callers
 

@@ -90,7 +90,7 @@ async def test_a_hundred_requests_on_an_ended_token_make_one_token_call(
 async def test_one_users_refresh_does_not_wait_for_anothers(landbridge: Place, microsoft: Microsoft) -> None:
     slow, _ = await connected_with_an_ended_token(landbridge, microsoft)
     quick, _ = await connected_with_an_ended_token(landbridge, microsoft, email="grace@contoso.example")
-    held = await microsoft.plant(operation="token", user=slow.email, effect="delay", delay=2)
+    held = await microsoft.plant(operation="token", user=slow.email, effect="delay", delay=8)
 
     waiting = asyncio.create_task(slow.call("/me/drive"))
     await eventually(lambda: struck(microsoft, held))
@@ -111,7 +111,7 @@ BAD_DAYS: dict[str, dict[str, object]] = {
     "unavailable": {"status": 503},
     "busy": {"status": 429, "retry_after": 20},
     "broken": {"effect": "reset"},
-    "hanging": {"effect": "delay", "delay": 3},
+    "hanging": {"effect": "delay", "delay": 8},
 }
 
 
@@ -144,8 +144,8 @@ async def test_an_ended_token_waits_for_the_token_endpoint_and_works_once_it_is_
     landbridge: Place, microsoft: Microsoft, monkeypatch: pytest.MonkeyPatch, bad_day: str, status: int
 ) -> None:
     assert Outbound.call.__kwdefaults__
-    monkeypatch.setitem(Outbound.call.__kwdefaults__, "within", timedelta(seconds=1))
     person, _ = await connected_with_an_ended_token(landbridge, microsoft)
+    monkeypatch.setitem(Outbound.call.__kwdefaults__, "within", timedelta(seconds=3))
     await microsoft.plant(operation="token", **BAD_DAYS[bad_day])
 
     first, second = await person.call("/me/drive"), await person.call("/me/drive")
@@ -219,7 +219,7 @@ async def test_our_own_rejected_secret_disconnects_nobody_alarms_the_operator_an
         *("integrations", "set", "onedrive", "--project", person.project, "--client-secret", "-"),
         stdin="a-new-secret.of~the-app\n",
     )
-    await eventually(lambda: works(caller), within=3)
+    await eventually(lambda: works(caller))
 
 
 async def works(person: Person) -> bool:
@@ -271,7 +271,7 @@ async def test_a_process_killed_between_the_answer_and_the_save_leaves_no_lie_be
     person, id_ = await connected_with_an_ended_token(landbridge, microsoft)
     await microsoft.switch(strict_refresh_rotation=is_strict)
     process = server(landbridge.settings).ready()
-    fault = await microsoft.plant(operation="token", effect="delay", delay=0.5, count=1)
+    fault = await microsoft.plant(operation="token", effect="delay", delay=3, count=1)
     calling = asyncio.create_task(person.at(process.url).call("/me/drive"))
     await eventually(lambda: struck(microsoft, fault))
 
@@ -303,7 +303,7 @@ async def test_a_process_stopped_past_its_lease_cannot_put_old_tokens_over_new_o
     person, id_ = await connected_with_an_ended_token(landbridge, microsoft)
     await microsoft.switch(strict_refresh_rotation=is_strict)
     zombie = server(landbridge.settings).ready()
-    fault = await microsoft.plant(operation="token", effect="delay", delay=1.5, count=1)
+    fault = await microsoft.plant(operation="token", effect="delay", delay=5, count=1)
     calling = asyncio.create_task(person.at(zombie.url).call("/me/drive"))
     await eventually(lambda: struck(microsoft, fault))
     zombie.signal(signal.SIGSTOP)
@@ -329,7 +329,7 @@ async def test_disconnecting_during_a_refresh_does_not_bring_the_account_back(
     landbridge: Place, microsoft: Microsoft
 ) -> None:
     person, _ = await connected_with_an_ended_token(landbridge, microsoft)
-    fault = await microsoft.plant(operation="token", effect="delay", delay=0.5)
+    fault = await microsoft.plant(operation="token", effect="delay", delay=3)
     calling = asyncio.create_task(person.call("/me/drive"))
     await eventually(lambda: struck(microsoft, fault))
 
@@ -343,7 +343,7 @@ async def test_disconnecting_during_a_refresh_does_not_bring_the_account_back(
 
 async def test_reconnecting_during_a_refresh_keeps_the_newer_tokens(landbridge: Place, microsoft: Microsoft) -> None:
     person, id_ = await connected_with_an_ended_token(landbridge, microsoft)
-    fault = await microsoft.plant(operation="token", effect="delay", delay=0.5, count=1)
+    fault = await microsoft.plant(operation="token", effect="delay", delay=3, count=1)
     calling = asyncio.create_task(person.call("/me/drive"))
     await eventually(lambda: struck(microsoft, fault))
 
@@ -360,7 +360,7 @@ async def test_a_disconnect_in_one_process_stops_another_within_half_a_second(
     other = server(landbridge.settings).ready()
     quickest = 60.0
     loop = asyncio.get_running_loop()
-    for _ in range(3):  # the best of three, since the machine may be busy with other things
+    for _ in range(10):  # the best of ten, since the machine may be busy with other things
         person, _ = await landbridge.connected()
         caller = person.at(other.url)
         assert (await caller.call("/me/drive")).status == 200
@@ -368,6 +368,8 @@ async def test_a_disconnect_in_one_process_stops_another_within_half_a_second(
         done = loop.time()
         await eventually(lambda: is_gone(caller))  # noqa: B023 - awaited before the loop goes on
         quickest = min(quickest, loop.time() - done)
+        if quickest < 0.5:
+            break
 
     assert quickest < 0.5
 

@@ -194,7 +194,8 @@ async def test_not_modified_may_say_how_long_it_would_have_been(
     for _ in range(2):
         answer = await person.call("/me/drive", headers={"If-None-Match": '"1"', **headers})
         assert (answer.status, answer.body, answer.headers["ETag"]) == (304, b"", '"1"')
-    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+    ours = [record for record in caplog.records if record.name.startswith(("landbridge", "uvicorn"))]
+    assert not [record for record in ours if record.levelname == "ERROR"]
 
 
 @ONE_DATABASE

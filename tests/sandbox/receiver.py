@@ -40,4 +40,4 @@ class Receiver:
 
     async def next(self) -> dict[str, Any]:
         """The next notification."""
-        return await asyncio.wait_for(self.received.get(), 5)
+        return await asyncio.wait_for(self.received.get(), 60)

@@ -100,9 +100,9 @@ async def test_a_part_is_given_only_of_what_the_client_knows(caller: Caller) -> 
 
 
 async def test_the_life_of_download_urls_can_be_set(caller: Caller) -> None:
-    await caller.control("PATCH", "/switches", json={"download_url_seconds": 60})
+    await caller.control("PATCH", "/switches", json={"download_url_seconds": 600})
     url = exact((await caller.graph("GET", NOTES))["@microsoft.graph.downloadUrl"])
-    for seconds, status in ((58, 200), (2, 403)):
+    for seconds, status in ((540, 200), (60, 403)):
         await caller.control("POST", "/clock", json={"seconds": seconds})
         async with caller.session.get(url) as response:
             assert response.status == status

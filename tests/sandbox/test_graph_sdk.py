@@ -61,7 +61,7 @@ async def graph(session: aiohttp.ClientSession) -> AsyncIterator[tuple[GraphServ
         context = ssl.create_default_context(cafile=facts["ca_file"])
         # The SDK wraps the transport in one that never closes it.
         async with httpx.AsyncHTTPTransport(verify=context) as transport:
-            http = httpx.AsyncClient(transport=transport)
+            http = httpx.AsyncClient(transport=transport, timeout=60)
             client = GraphClientFactory.create_with_default_middleware(client=http, options=options)
             authentication = BaseBearerTokenAuthenticationProvider(_Tokens(caller.token))
             adapter = GraphRequestAdapter(authentication, client)

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import aiohttp
+import pytest
 from scripts import setup
 from tests.sandbox.caller import Caller
 
@@ -33,6 +34,7 @@ def _run(base_url: str, token: str, authority: str) -> str:
     return str(done.stdout)
 
 
+@pytest.mark.timeout(600)  # it may have to fetch the client first
 async def test_it_reads_writes_pages_and_uploads(session: aiohttp.ClientSession) -> None:
     async with Sandbox(tls=True) as sandbox:
         facts = sandbox.announcement

@@ -58,7 +58,9 @@ class Client:
         with subprocess.Popen((*self._command, *files), env=self._environment, stdout=subprocess.DEVNULL) as running:
             while running.poll() is None and not (self._asked.exists() and self._asked.read_text()):
                 time.sleep(0.05)
-            self._told.write_text(sandbox.control.authorize(self._asked.read_text().strip(), user=user))
+            written = self._told.with_suffix(".new")  # the client reads the other as soon as it is there
+            written.write_text(sandbox.control.authorize(self._asked.read_text().strip(), user=user))
+            written.rename(self._told)
         assert running.returncode == 0
 
 

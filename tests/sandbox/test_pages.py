@@ -92,6 +92,7 @@ async def test_names_are_shown_and_not_obeyed(page: Page, threaded: Sandbox) -> 
 
 async def test_the_keyboard_is_enough(page: Page, threaded: Sandbox) -> None:
     await page.goto(_home(threaded))
+    await page.get_by_role("button", name="Ada Lovelace").wait_for()
     await page.get_by_role("button", name="New file…").focus()
     await page.keyboard.press("Enter")
     await page.keyboard.type("typed.txt")
@@ -110,6 +111,7 @@ async def test_the_keyboard_is_enough(page: Page, threaded: Sandbox) -> None:
 
 async def test_a_refusal_is_shown(page: Page, threaded: Sandbox) -> None:
     await page.goto(_home(threaded))
+    await page.get_by_role("button", name="Ada Lovelace").wait_for()
     await page.get_by_label("New folder").fill("CON")
     await page.get_by_role("button", name="Create folder").click()
     await page.locator("#said.bad").wait_for()

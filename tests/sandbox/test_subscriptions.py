@@ -134,12 +134,13 @@ async def test_slow_receivers_lose_notifications(caller: Caller, receiver: Recei
 
 async def test_what_is_for_a_slow_receiver_waits(caller: Caller, receiver: Receiver) -> None:
     made = await _subscribe(caller, receiver.url)
-    await caller.control("PATCH", "/switches", json={"slow_answer_seconds": 0.2})
     await _notify(caller, made["id"], 17)
     await _deliveries(caller, 17)
+    await caller.control("PATCH", "/switches", json={"slow_answer_seconds": 0.2})
     receiver.delay = 0.4
     await _notify(caller, made["id"], 2)
     assert (await _deliveries(caller, 19))[-2:] == ["refused", "refused"]
+    await caller.control("PATCH", "/switches", json={"slow_answer_seconds": None})
     receiver.delay = 0
     await _notify(caller, made["id"])
     assert (await _deliveries(caller, 20))[-1] == "held"

@@ -119,7 +119,8 @@ async def test_what_entries_wait_for_ends_with_the_run_that_one_of_them_fails(cr
     run = await crew.start(await crew.deploy(SPOILT))
 
     async def waits() -> bool:
-        return await _states(crew, f"{run.id}:each:0", "inner") == [WAITING, "held"]
+        inner = await _states(crew, f"{run.id}:each:0", "inner")
+        return (inner, await _states(crew, run.id, "each")) == ([WAITING, "held"], [WAITING, WAITING])
 
     await crew.until(waits)
     crew.place.clock.jump(crew.hour / 6)

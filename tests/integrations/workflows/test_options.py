@@ -116,9 +116,13 @@ async def test_a_step_is_tried_six_times_if_it_is_told_to_and_then_fails(crew: C
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_step_ends_at_its_time_whatever_it_is_about(crew: Crew, kind: str) -> None:
-    step = await _slow(crew, kind)
-    options = "timeout: 1, continueOnError: true"
-    run = await crew.ended((await crew.start(await crew.deploy(FLOW % (step, options)))).id)
+    step, seconds = await _slow(crew, kind), 600 if kind == "runWorkflow" else 1
+    options = f"timeout: {seconds}, continueOnError: true"
+    started = await crew.start(await crew.deploy(FLOW % (step, options)))
+    if kind == "runWorkflow":
+        await crew.until(lambda: _waits(crew, f"{started.id}:call:0", "delay"))
+        crew.place.clock.jump(timedelta(seconds=seconds))
+    run = await crew.ended(started.id)
     assert run.state == SUCCEEDED
     error = (await crew.output(run.id))["result"]["all"]["error"]
     assert error["code"] in {"step_timed_out", "provider_timed_out"}

@@ -7,6 +7,7 @@ from typing import Any
 from tests.integrations.person import Person
 from tests.integrations.workflows.crew import Crew
 
+from landbridge.workflows.definition import Workflow
 from landbridge.workflows.deployments import Deployed
 
 QUIET = "{name: For some, trigger: %s, steps: [{id: end, type: stop}]}"
@@ -20,10 +21,13 @@ EVENT = {"name": "Invoice created", "payload": {}}
 
 
 async def _for_those_who_pay(crew: Crew, trigger: str = "{type: request}") -> Deployed:
-    deployed = await crew.deploy(QUIET % trigger)
-    answer = await crew.operate("PATCH", f"/workflows/{deployed.workflow.id}", json={"permissions": PAYS})
+    deployments = crew.place.house.deployments
+    row = await deployments.create(crew.project, Workflow.from_yaml(QUIET % trigger))
+    everything = {"permissions": PAYS, "is_default_enabled": True}
+    answer = await crew.operate("PATCH", f"/workflows/{row.id}", json=everything)
     assert answer.status == 200, answer.body
-    return deployed
+    await deployments.deploy(crew.project, row.id)
+    return await deployments.find(crew.project, row.id)
 
 
 async def _report(crew: Crew) -> list[str]:

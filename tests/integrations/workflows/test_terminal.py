@@ -13,7 +13,7 @@ from tests.integrations.landbridge import environment
 from tests.integrations.landbridge import run as landbridge_run
 from tests.integrations.workflows.crew import Crew
 
-from landbridge.store.runs import FAILED, SUCCEEDED
+from landbridge.store.runs import FAILED, SUCCEEDED, WAITING
 from landbridge.workflows.definition import Workflow
 
 INVOICE = """
@@ -84,8 +84,13 @@ async def test_a_run_that_waits_is_cancelled_from_the_terminal(crew: Crew) -> No
     run = await crew.start(
         await crew.deploy("{name: Wait, trigger: {type: request}, steps: [{id: wait, type: delay, value: 1}]}")
     )
+    await crew.until(lambda: _waits(crew, run.id))
     command = ("runs", "cancel", run.id, "--project", crew.project)
     assert (await landbridge_run(crew.place.settings, *command))["state"] == "cancelled"
+
+
+async def _waits(crew: Crew, run_id: str) -> bool:
+    return await crew.state(run_id) == WAITING
 
 
 def _with(folder: Path, text: str) -> Path:
@@ -104,8 +109,10 @@ async def test_a_draft_is_tested_from_the_terminal_step_by_step_in_plain_words(c
     )
 
     assert code == 1
-    assert re.search(r"\nkeep: succeeded after \d\.\d s\.\n    given .*\"n\": 4.*\n    gave \{\"result\": 25\}\n", told)
-    assert re.search(r"\nfail: failed after \d\.\d s: .*ZeroDivisionError", told)
+    assert re.search(
+        r"\nkeep: succeeded after \d+\.\d s\.\n    given .*\"n\": 4.*\n    gave \{\"result\": 25\}\n", told
+    )
+    assert re.search(r"\nfail: failed after \d+\.\d s: .*ZeroDivisionError", told)
     assert re.search(r"\nThe test failed after \d+\.\d s: .*ZeroDivisionError.*\n$", told)
 
 

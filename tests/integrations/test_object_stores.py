@@ -9,6 +9,7 @@ import hmac
 import os
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -20,7 +21,7 @@ from tests.ground.ports import free_port
 from tests.integrations.landbridge import eventually
 
 from landbridge.errors import FilesFailed, FileUnknown
-from landbridge.files import Files
+from landbridge.files import Files, Reading
 from landbridge.settings import Settings
 from landbridge.vault import KeyRing, KeySetting, Vault
 
@@ -122,7 +123,8 @@ async def files(
 
 
 async def read(files: Files, run: str, file: object, *span: int) -> bytes:
-    return b"".join([chunk async for chunk in files.of("project", run).open(file).chunks(*span)])  # type: ignore[arg-type]
+    with closing(Reading(files.of("project", run).open(file))) as reading:  # type: ignore[arg-type]
+        return b"".join([chunk async for chunk in reading.chunks(*(span or (0, reading.size)))])
 
 
 @pytest.mark.parametrize("size", [0, 1, (13 << 20) + 7])

@@ -7,10 +7,10 @@ nobody can make one up.
 The only room that knows obstore. Its errors leave here as `FilesFailed` and `FileUnknown`.
 """
 
-from landbridge.files.contents import Contents, Piece
+from landbridge.files.contents import Contents, Piece, Reading
 from landbridge.files.files import Files
 from landbridge.files.forms import File, InlineFile
 from landbridge.files.run import RunFiles
 from landbridge.files.writing import PIECE, Note
 
-__all__ = ["PIECE", "Contents", "File", "Files", "InlineFile", "Note", "Piece", "RunFiles"]
+__all__ = ["PIECE", "Contents", "File", "Files", "InlineFile", "Note", "Piece", "Reading", "RunFiles"]

@@ -5,7 +5,7 @@ its output model what later steps can refer to; tools and documentation are made
 integration's own client of the API, a `Client`, which is made anew for each call.
 """
 
-from landbridge.files import Contents, File, Piece
+from landbridge.files import Contents, File, Piece, Reading
 from landbridge.kit.actions import Action, Actions, action
 from landbridge.kit.client import Client, Start
 from landbridge.kit.forms import Given, Result, Wait
@@ -23,6 +23,7 @@ __all__ = [
     "File",
     "Given",
     "Piece",
+    "Reading",
     "Result",
     "Start",
     "Stream",

@@ -7,6 +7,7 @@ https://learn.microsoft.com/graph/api/driveitem-createuploadsession
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Self
@@ -26,7 +27,7 @@ from landbridge.integrations.onedrive.hashes import QuickXorHash
 from landbridge.integrations.onedrive.models.items import DriveItem
 from landbridge.integrations.onedrive.models.places import Conflict
 from landbridge.integrations.onedrive.traces import Noted, called, has_contents, is_fresh, mark, noted, written
-from landbridge.kit import Answer, Contents, File, Wait
+from landbridge.kit import Answer, File, Reading, Wait
 
 FRAGMENT = 10 << 20
 """Bytes of one fragment: a multiple of 320 KiB, as Graph demands of all but the last one."""
@@ -57,18 +58,22 @@ async def saved(
     if "result" in state:
         return DriveItem.model_validate(state["result"])
     if "uploadUrl" in state:
-        return await _in_fragments(Upload.resumed(graph, file, conflict, state))
-    upload = Upload(graph, await place(), file, graph.context.files.open(file), conflict, times)
-    if upload.needs_session:
-        return await _in_fragments(await upload.begun())
-    if conflict == "replace":
-        return await upload.at_once()
-    return await graph.once(
-        DriveItem,
-        lambda _: upload.at_once(),
-        lambda start: upload.find(start.noted),
-        lambda: noted(graph, upload.place, conflict),
-    )
+        upload = Upload.resumed(graph, file, conflict, state)
+    else:
+        upload = Upload(graph, await place(), file, Reading(graph.context.files.open(file)), conflict, times)
+    with closing(upload.contents):
+        if upload.url:
+            return await _in_fragments(upload)
+        if upload.needs_session:
+            return await _in_fragments(await upload.begun())
+        if conflict == "replace":
+            return await upload.at_once()
+        return await graph.once(
+            DriveItem,
+            lambda _: upload.at_once(),
+            lambda start: upload.find(start.noted),
+            lambda: noted(graph, upload.place, conflict),
+        )
 
 
 async def _in_fragments(upload: "Upload") -> DriveItem | Wait:
@@ -94,7 +99,7 @@ class Upload:
     graph: Graph
     place: Place
     file: File
-    contents: Contents
+    contents: Reading
     conflict: Conflict
     times: dict[str, str] = field(default_factory=dict)
     there: Noted = field(default_factory=dict)
@@ -110,7 +115,7 @@ class Upload:
     def resumed(cls, graph: Graph, file: File, conflict: Conflict, state: dict[str, Any]) -> Self:  # Any: JSON
         """Return the upload whose session an earlier try has opened."""
         drive, start, names = state["place"]
-        place, contents = Place(drive, start, tuple(names)), graph.context.files.open(file)
+        place, contents = Place(drive, start, tuple(names)), Reading(graph.context.files.open(file))
         upload = cls(graph, place, file, contents, conflict, state["times"], state["there"], state["uploadUrl"])
         upload._arrived, upload._standstill = state["arrived"], state["standstill"]
         return upload

@@ -18,6 +18,9 @@ from msgraph_sandbox.identity.directory import AUDIENCES, PERSONAL_TENANT, Appli
 
 Tree = dict[str, JsonValue]
 PACKAGE = "*package"
+LARGEST_FILLER = 1 << 30
+"""Bytes of the largest file that is made by naming its size: the sandbox makes it in memory."""
+
 KINDS = Literal["personal", "business"]
 
 
@@ -36,7 +39,7 @@ class SeedTenant(_Model):
 class SeedUser(_Model):
     """A user with a drive.
 
-    `files` is a tree: an object is a folder, a text is a file's contents, a number its size, and
+    `files` is a tree: an object is a folder, a text is a file's contents, a number its size (up to 1 GiB), and
     `{"*package": "oneNote"}` a notebook, which no folder can be taken for: names hold no asterisks.
     """
 
@@ -245,6 +248,8 @@ def plant_tree(library: Library, drive: Drive, folder: Item, tree: Tree, owner: 
         elif isinstance(value, str):
             drive.put_file(folder, name, library.blobs.of(value.encode()), "replace", owner)
         elif isinstance(value, int) and not isinstance(value, bool):
+            if not 0 <= value <= LARGEST_FILLER:
+                raise ValueError(f"{name!r} cannot have {value} bytes: a size is from 0 to {LARGEST_FILLER}.")
             drive.put_file(folder, name, library.blobs.of(filler(value)), "replace", owner)
         else:
             raise ValueError(f"{name!r} must be an object (a folder), a text (contents) or a number (a size).")

@@ -139,6 +139,8 @@ async def test_auto_consent_needs_no_page(caller: Caller) -> None:
         ("GET", "/nothing", None),
         ("POST", "/users/nobody/revoke", {}),
         ("POST", "/users", {"email": "x@y.example", "tenant": "nowhere"}),
+        ("POST", "/users", {"email": "huge@contoso.example", "files": {"a": 1 << 60}}),
+        ("POST", "/users", {"email": "less@contoso.example", "files": {"a": -1}}),
         ("POST", "/authorize", {"url": "http://[::1"}),
         ("POST", "/authorize", {"url": "/common/oauth2/v2.0/authorize"}),
     ],

@@ -12,6 +12,7 @@ from msgraph_sandbox.drive.refusals import GraphRefused
 from msgraph_sandbox.http import Json, Refusal, Request, Response, json_response
 from msgraph_sandbox.identity.directory import Application, User
 from msgraph_sandbox.identity.refusals import REASONS
+from msgraph_sandbox.seed import LARGEST_FILLER
 from msgraph_sandbox.world import READY_SCOPES, World
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -141,7 +142,7 @@ class Growth(Body):
     files: dict[str, JsonValue] = Field(default_factory=dict)
     count: int = Field(default=0, ge=0, le=2_000_000)
     per_folder: int = Field(default=1000, ge=1)
-    size: int = Field(default=10, ge=0, le=1 << 30)
+    size: int = Field(default=10, ge=0, le=LARGEST_FILLER)
 
 
 class DriveChange(Body):

@@ -76,17 +76,39 @@ async def test_whoever_goes_on_behind_what_is_safe_has_the_whole_in_the_end_and_
 
     file = await run.save("a.bin", "text/plain", rest, kept=kept)
     places = st.integers(0, len(whole))
-    spans = data.draw(st.lists(st.tuples(places, places), max_size=3))
+    spans = data.draw(st.lists(st.tuples(places, places, st.booleans()), max_size=3))
 
     assert (file.size, file.sha256) == (len(whole), hashlib.sha256(whole).hexdigest())
     assert await read(run.open(file)) == whole
     with closing(Reading(run.open(file))) as reading:
-        for start, end in spans:
-            assert await read_span(reading, start, end) == whole[start:end]
+        for start, end, is_given_up in spans:
+            if is_given_up:
+                await anext(reading.chunks(start, end), b"")
+            else:
+                assert await read_span(reading, start, end) == whole[start:end]
     other = RunFiles(run._store, VAULT, "project", "other", {})
     adopted = File.model_validate(await other.adopt(file.model_dump(by_alias=True), run))
     await run.clear()
     assert await read(other.open(adopted)) == whole
+
+
+async def test_the_beginning_of_the_next_span_is_read_once_while_nobody_asks_for_it(
+    run: RunFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[int] = []
+
+    def noting(contents: Contents, start: int) -> Any:  # Any: what `_read` returns
+        begun.append(start)
+        return read_of(contents, start)
+
+    read_of = Contents._read
+    monkeypatch.setattr(Contents, "_read", noting)
+    whole = Random(0).randbytes(8 << 20)
+    with closing(Reading(run.open(await run.save("a.bin", "text/plain", whole)))) as reading:
+        assert await read_span(reading, 0, 4 << 20) == whole[: 4 << 20]
+        assert begun == [0, 2 << 20, 4 << 20]
+        assert await read_span(reading, 4 << 20, 8 << 20) == whole[4 << 20 :]
+        assert begun == [0, 2 << 20, 4 << 20, 6 << 20, 8 << 20]
 
 
 async def test_what_is_safe_is_told_piece_by_piece(run: RunFiles) -> None:

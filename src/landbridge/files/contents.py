@@ -32,7 +32,7 @@ class Contents:
             async for chunk in reading.chunks(0, self.size):
                 yield chunk
 
-    def read(self, start: int) -> "asyncio.Future[obstore.Bytes] | None":
+    def _read(self, start: int) -> "asyncio.Future[obstore.Bytes] | None":
         """Begin to read what is at `start`, some 2 MiB as far as they lie in one piece; None at the end."""
         for path, size in self._pieces:
             if start < size:
@@ -70,11 +70,11 @@ class Reading:
             yield chunk
 
     async def _go_on(self) -> None:
-        coming, self._coming = self._coming or self._contents.read(self._at), None
-        assert coming, "nobody reads on behind the end"
+        coming, self._coming = self._coming or self._contents._read(self._at), None
+        assert coming, "nobody reads on past the end"
         with translated():
             self._here = memoryview(await coming)
-        self._coming = self._contents.read(self._at + len(self._here))
+        self._coming = self._contents._read(self._at + len(self._here))
 
     def close(self) -> None:
         """Read no more."""

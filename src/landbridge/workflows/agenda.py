@@ -174,7 +174,7 @@ class Agenda:
         return self._next_due is not None and self._next_due <= now
 
     async def _begin(self, engine: "Engine", row: RunRow) -> bool:
-        """Begin a leg, and return whether it could be; it is walked when the engine asks for it."""
+        """Begin a leg, and return whether that succeeded; it is walked when the engine asks for it."""
         try:
             await engine.start(row.id, row.leg)
         except Exception:

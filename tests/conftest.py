@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
 structlog.configure(processors=[*_processors, _renderer])
 
-# A machine that stands still for a moment is no failure. Tests of each example share their fixtures, and know it.
+# A machine that stands still is no failure. The examples of a test share its fixtures, and the test allows for that.
 _lenient = [hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture]
 hypothesis.settings.register_profile("ours", deadline=None, suppress_health_check=_lenient)
 hypothesis.settings.load_profile("ours")

@@ -219,7 +219,7 @@ async def test_runs_of_a_workflow_that_is_deleted_come_to_an_end(crew: Crew, ser
         assert (ended.state, (ended.error or {}).get("code")) in {(SUCCEEDED, None), (FAILED, "not_found")}
 
 
-@pytest.mark.parametrize("slow", [0.5, 4.0])
+@pytest.mark.parametrize("slow", [0.5, 8.0])
 async def test_a_worker_that_is_asked_to_end_finishes_what_it_can_and_leaves_the_rest(
     crew: Crew, service: Service, forked: Forked, slow: float
 ) -> None:

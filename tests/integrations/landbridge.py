@@ -31,7 +31,7 @@ from landbridge.settings import Settings
 from landbridge.web import site
 from landbridge.web.wire import Callers
 
-PATIENCE = 90.0
+PATIENCE = 60.0
 """Seconds after which something that a test waits for will not happen any more."""
 
 

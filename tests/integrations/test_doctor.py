@@ -397,12 +397,12 @@ async def test_hosts_that_never_answer_keep_the_doctor_no_longer_than_a_quarter_
     await practice.project()
     settings = Settings(database_url=f"postgresql://somebody:hidden@127.0.0.1:{stalled}/none")
     database = Database.from_settings(settings, practice.house.clock)
-    patience, loop = timedelta(seconds=1), asyncio.get_running_loop()
+    loop = asyncio.get_running_loop()
 
     started = loop.time()
-    with_its_own = await practice.examine(patience=patience)
+    with_its_own = await practice.examine(patience=PATIENCE)
     practice.house = replace(practice.house, database=database)
-    with_a_stalled_one = await practice.examine(patience=patience)
+    with_a_stalled_one = await practice.examine(patience=PATIENCE)
     took = timedelta(seconds=loop.time() - started)
     await database.close()
 
@@ -412,8 +412,7 @@ async def test_hosts_that_never_answer_keep_the_doctor_no_longer_than_a_quarter_
         "microsoft.login",
         "microsoft.graph",
     ]
-    assert took < 3 * patience + timedelta(seconds=9)  # one round of the first, two of the second, on a busy machine
-    assert timedelta(seconds=10) > 3 * PATIENCE  # leaves time to start
+    assert took < timedelta(seconds=15)  # one round of the first, two of the second
 
 
 async def test_no_secret_and_no_code_is_ever_shown(opened: Opener) -> None:

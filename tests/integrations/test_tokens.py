@@ -24,6 +24,7 @@ from landbridge.outbound import Outbound
 from landbridge.settings import Settings
 from landbridge.store import connections as store
 from landbridge.store.connections import ConnectionRow
+from landbridge.store.database import NEWS_EVERY
 from landbridge.worker import Worker
 from landbridge.workflows.jail import Jail
 
@@ -219,7 +220,7 @@ async def test_our_own_rejected_secret_disconnects_nobody_alarms_the_operator_an
         *("integrations", "set", "onedrive", "--project", person.project, "--client-secret", "-"),
         stdin="a-new-secret.of~the-app\n",
     )
-    await eventually(lambda: works(caller))
+    await eventually(lambda: works(caller), within=20)
 
 
 async def works(person: Person) -> bool:
@@ -372,6 +373,7 @@ async def test_a_disconnect_in_one_process_stops_another_within_half_a_second(
             break
 
     assert quickest < 0.5
+    assert timedelta(seconds=0.5) > 2 * NEWS_EVERY
 
 
 async def is_gone(person: Person) -> bool:

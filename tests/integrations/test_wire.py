@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 from collections.abc import AsyncIterator, Callable
@@ -191,11 +192,12 @@ async def test_not_modified_may_say_how_long_it_would_have_been(
         await asked.head(304, {"ETag": '"1"', "Content-Type": "application/json", "Content-Length": "1234"})
 
     graph.script = unchanged
+    gc.collect()  # what tests before this one left says so now
+    caplog.clear()
     for _ in range(2):
         answer = await person.call("/me/drive", headers={"If-None-Match": '"1"', **headers})
         assert (answer.status, answer.body, answer.headers["ETag"]) == (304, b"", '"1"')
-    ours = [record for record in caplog.records if record.name.startswith(("landbridge", "uvicorn"))]
-    assert not [record for record in ours if record.levelname == "ERROR"]
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 @ONE_DATABASE

@@ -106,6 +106,7 @@ async def test_the_beginning_of_the_next_span_is_read_once_while_nobody_asks_for
     whole = Random(0).randbytes(8 << 20)
     with closing(Reading(run.open(await run.save("a.bin", "text/plain", whole)))) as reading:
         assert await read_span(reading, 0, 4 << 20) == whole[: 4 << 20]
+        assert await read_span(reading, 8 << 20, 8 << 20) == b""
         assert begun == [0, 2 << 20, 4 << 20]
         assert await read_span(reading, 4 << 20, 8 << 20) == whole[4 << 20 :]
         assert begun == [0, 2 << 20, 4 << 20, 6 << 20, 8 << 20]

@@ -58,6 +58,8 @@ class Reading:
 
     async def chunks(self, start: int, end: int) -> AsyncIterator[bytes]:
         """Yield the bytes from `start` up to but not including `end`, some 256 KiB at a time."""
+        if start >= end:  # what was read ahead stays
+            return
         if start != self._at:
             self.close()
             self._at = start

@@ -308,9 +308,8 @@ class Upload:
             yield chunk
 
     async def _hash_up_to(self, end: int) -> None:
-        if end > self._hash.length:
-            async for chunk in self.contents.chunks(self._hash.length, end):
-                self._hash.update(chunk)
+        async for chunk in self.contents.chunks(self._hash.length, end):
+            self._hash.update(chunk)
 
     async def _verified(self, answer: Answer) -> DriveItem:
         item = DriveItem.model_validate(answer.json())

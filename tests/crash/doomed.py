@@ -38,6 +38,9 @@ from landbridge.workflows.legs import Legs
 PATIENCE = timedelta(seconds=2)
 """How long such a worker may be silent before it counts as dead; must be more than a busy machine takes to fork one."""
 
+PATIENT = timedelta(minutes=1)
+"""The same where none is to die, and a busy machine holds some up."""
+
 _FORKING = multiprocessing.get_context("forkserver")
 _FORKING.set_forkserver_preload(["tests.crash.doomed"])
 
@@ -153,8 +156,7 @@ def _work(
     os.dup2(out, 2)
     os.environ.clear()
     os.environ.update(environment)
-    _hasten()
-    agenda.DEAD_AFTER, agenda.DRAINED_WITHIN = patience, drained_within  # type: ignore[misc]
+    _hasten(patience, drained_within)
     SystemClock.now = lambda _: datetime.now(UTC) + timedelta(seconds=ahead.value)  # type: ignore[method-assign, assignment]
     _mark(_Points(notes, doom))
     settings = Settings.from_environment()
@@ -162,8 +164,9 @@ def _work(
     app.work(settings, supervised=False)
 
 
-def _hasten() -> None:
-    agenda.BEAT_EVERY = PATIENCE / 5  # type: ignore[misc]
+def _hasten(patience: timedelta, drained_within: timedelta) -> None:
+    agenda.BEAT_EVERY, agenda.DEAD_AFTER = PATIENCE / 5, patience  # type: ignore[misc]
+    agenda.DRAINED_WITHIN = drained_within  # type: ignore[misc]
     agenda.FORGET_EVERY = PATIENCE / 2  # type: ignore[misc]
     worker.ARRANGE_EVERY = worker.KEEP_EVERY = PATIENCE / 10
     legs.DEFECT_PAUSES = (PATIENCE,)  # type: ignore[misc]

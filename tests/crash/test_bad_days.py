@@ -17,6 +17,7 @@ import aiohttp
 import asyncpg
 import pytest
 from tests.crash.conftest import Forked
+from tests.crash.doomed import PATIENT
 from tests.crash.everything import Service
 from tests.ground.postgres import running_postgres
 from tests.integrations.landbridge import Process, eventually, place, settings_for
@@ -24,8 +25,6 @@ from tests.integrations.microsoft import Microsoft
 from tests.integrations.workflows.crew import Crew
 
 from landbridge.store.runs import CANCELLED, FAILED, RUNNING, SUCCEEDED, RunRow
-
-LONG = timedelta(minutes=1)
 
 TWICE = """
 name: Tell, wait, tell
@@ -59,7 +58,7 @@ async def test_workers_that_race_do_each_run_once_and_share_the_load(
     crew: Crew, service: Service, forked: Forked, workers: int
 ) -> None:
     deployed = await crew.deploy(ONCE.replace("SERVICE", service.url).replace("SLOW", "told"))
-    racing = [forked(crew.place.settings, f"racer-{number}", patience=LONG) for number in range(workers)]
+    racing = [forked(crew.place.settings, f"racer-{number}", patience=PATIENT) for number in range(workers)]
     runs = [await crew.start(deployed) for _ in range(200)]
     for run in runs:
         assert (await crew.ended(run.id)).state == SUCCEEDED
@@ -225,14 +224,14 @@ async def test_a_worker_that_is_asked_to_end_finishes_what_it_can_and_leaves_the
 ) -> None:
     """What it has time for is waited for, the rest is not: another worker asks anew then, with the same key."""
     deployed = await crew.deploy(ONCE.replace("SERVICE", service.url).replace("SLOW", f"slow{slow}"))
-    worker = forked(crew.place.settings, "asked", drained_within=LONG if slow < 1 else timedelta(seconds=1))
+    worker = forked(crew.place.settings, "asked", drained_within=PATIENT if slow < 1 else timedelta(seconds=1))
     runs = [await crew.start(deployed) for _ in range(5)]
     await eventually(lambda: len(service.asked) == len(runs))
     worker.signal(signal.SIGTERM)
     assert await asyncio.to_thread(worker.ended, 60) == 0
     waiting = {(await crew.row(run.id)).state for run in runs}
     assert waiting == ({SUCCEEDED} if slow < 1 else {RUNNING})
-    forked(crew.place.settings, "next", patience=LONG)
+    forked(crew.place.settings, "next", patience=PATIENT)
     for run in runs:
         ended = await crew.ended(run.id)
         assert (ended.state, ended.error) == (SUCCEEDED, None)

@@ -6,7 +6,6 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import closing
-from datetime import timedelta
 
 import aiohttp
 import pytest
@@ -20,9 +19,6 @@ from landbridge.settings import Settings
 from landbridge.store.runs import SUCCEEDED, RunRow
 from landbridge.workflows import agenda
 from landbridge.workflows.deployments import Deployed
-
-PATIENT = timedelta(minutes=1)
-"""How long a worker must be silent before it counts as dead, where none is to die and a busy machine holds some up."""
 
 CALL = """
 name: Call somebody who takes long
@@ -77,14 +73,14 @@ async def test_workers_together_keep_the_limits_of_each_connection_and_project(
     slow: Slow,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(agenda, "DEAD_AFTER", PATIENT)
+    monkeypatch.setattr(agenda, "DEAD_AFTER", doomed.PATIENT)
     limited = settings.model_copy(update={"runs_per_project": 3, "runs_per_connection": 2})
     async with place(limited, http, microsoft) as ours:
         ann, deployed = await _crew(ours, slow, None, "ann")
         bob, _ = await _crew(ours, slow, ann.project, "bob")
         other, elsewhere = await _crew(ours, slow, None, "other")
         runs = [await crew.start(deployed) for crew in (ann, ann, ann, ann, bob, bob, bob)]
-        with closing(doomed.start(limited, "another", patience=PATIENT)):
+        with closing(doomed.start(limited, "another", patience=doomed.PATIENT)):
             async with working(ours):
                 await eventually(lambda: sum(slow.waiting.values()) == 3)
                 runs.append(await other.start(elsewhere))
